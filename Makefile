@@ -1,0 +1,50 @@
+# Everything happens in .venv; each step is done once and again only when what it depends on has changed.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+SOURCES := setup.py pyproject.toml $(wildcard ortx/*.pyx ortx/*.pxd ortx/_core.src/* ortx/include/*)
+
+.DEFAULT_GOAL := test
+.PHONY: demo test bench lint types stubs clean
+
+demo: $(VENV)/with-demo ## build, install, and identify the files of this repository
+	$(BIN)/python examples/identify_files.py .
+
+test: $(VENV)/with-test ## build, install, and run the whole suite
+	$(BIN)/python -m pytest
+
+bench: $(VENV)/with-bench ## measure against the C floor and the official package
+	$(BIN)/python -m benchmarks
+
+lint: $(VENV)/with-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/cython-lint ortx
+	$(BIN)/cython -Wextra -Werror -o /dev/null ortx/_core.pyx
+
+types: $(VENV)/with-type
+	$(BIN)/mypy
+	$(BIN)/stubtest ortx --allowlist tests/data/stubtest_allowlist.txt
+
+stubs: $(VENV)/with-type ## write ortx/_core.pyi anew from the built module
+	$(BIN)/python tools/make_stubs.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info ortx/*.so
+
+# A build environment of our own, so that a change of one source file does not install Cython and numpy again.
+$(VENV)/built: $(SOURCES)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --upgrade 'pip>=25.1' 'setuptools>=77' 'Cython>=3.1' 'numpy>=2'
+	$(PIP) install --no-build-isolation --editable '.[cpu]'
+	touch $@
+
+$(VENV)/with-demo: $(VENV)/built
+	$(PIP) install --no-build-isolation --editable '.[cpu,demo]'
+	touch $@
+
+$(VENV)/with-%: $(VENV)/built
+	$(PIP) install --group $*
+	touch $@

@@ -1,0 +1,64 @@
+# cython: language_level=3, binding=True, embedsignature=True, embedsignature.format=python
+# cython: allow_none_for_extension_args=False, auto_pickle=False, autotestdict=False
+# cython: annotation_typing=False, cdivision=True, wraparound=False, boundscheck=False
+# cython: initializedcheck=False
+"""The compiled core: the one owner of every native handle.
+
+This file is the map. The parts are included in order; a part may use those above it, never those below.
+"""
+
+cimport cython
+cimport numpy as cnp
+from cpython.bytes cimport PyBytes_AS_STRING
+from cpython.dict cimport PyDict_CheckExact, PyDict_GetItemWithError, PyDict_Next
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
+from cpython.list cimport PyList_CheckExact
+from cpython.object cimport PyObject
+from cpython.pythread cimport (
+    PyThread_acquire_lock, PyThread_allocate_lock, PyThread_free_lock, PyThread_release_lock, PyThread_type_lock,
+    WAIT_LOCK)
+from cpython.ref cimport Py_INCREF, Py_XDECREF
+from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_SIZE, PyTuple_New, PyTuple_SET_ITEM
+from cpython.unicode cimport PyUnicode_CheckExact
+from libc.stdint cimport int64_t, uint32_t, uintptr_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, strlen
+
+from ortx.capi cimport *
+
+import atexit
+import os
+import sys
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy
+
+from . import cpus, library, options
+from .errors import (
+    CallError, Error, InvalidArgument, InvalidProtobuf, InvalidType, LibraryError, NoSuchFile, NotSupported,
+    OptionError, SessionClosed, error_from_status, nearest)
+from .library import LibraryInfo
+from .valueinfo import ValueInfo
+
+cnp.import_array()
+
+cdef extern from "Python.h":
+    # Borrowed references, which Cython's own declarations do not give.
+    PyObject* PySequence_Fast_GET_ITEM(object sequence, Py_ssize_t index)
+    Py_ssize_t PySequence_Fast_GET_SIZE(object sequence)
+    PyObject* PyTuple_GET_ITEM(object sequence, Py_ssize_t index)
+
+include "_core.src/api.pxi"       # the function table: loading it, asking for its version, counting handles
+include "_core.src/status.pxi"    # check(): the one door for OrtStatus
+include "_core.src/text.pxi"      # names and paths, from Python to C and back
+include "_core.src/logging.pxi"   # ORT's messages, from any thread to logging.getLogger("ortx")
+include "_core.src/env.pxi"       # OrtEnv: configure(), made once, never released
+include "_core.src/dtype.pxi"     # element types: ORT's, ONNX's and numpy's words for them
+include "_core.src/typeinfo.pxi"  # OrtTypeInfo: ValueInfo and Signature, what a model takes and gives
+include "_core.src/value.pxi"     # OrtValue: over a caller's buffer, or under a numpy array
+include "_core.src/admit.pxi"     # any Python object -> an array that fits an input, or the reason why not
+include "_core.src/options.pxi"   # OrtSessionOptions and OrtRunOptions
+include "_core.src/outputs.pxi"   # what a call returns
+include "_core.src/frame.pxi"     # one call: marshal inputs and outputs, run, unmarshal
+include "_core.src/session.pxi"   # OrtSession: open, run, close

@@ -1,0 +1,94 @@
+# The environment: one per process, made with the first session, never released (ORT crashes when sessions or values
+# of some providers outlive it).
+
+cdef OrtEnv* env = NULL
+cdef OrtRunOptions* default_run_options = NULL  # shared by all runs without options: for NULL, ORT makes one each time
+cdef object configuration = options.RuntimeConfiguration()
+cdef Py_ssize_t open_sessions = 0
+
+
+def configure(table: Mapping[str, object] | None = None, /, **keywords) -> None:
+    """Set what holds for the whole process. Call it before the first session.
+
+    Parameters
+    ----------
+    table : mapping, optional
+        The options below as a mapping. Keywords win over it; what is in neither keeps its value.
+    log_severity_level : int, default 2
+        Least severity of the messages that reach ``logging.getLogger("ortx")``: 0 verbose to 4 fatal.
+    log_id : str, default "ortx"
+        Name of the environment in ORT's messages.
+    use_global_thread_pools : bool, default False
+        Make one pair of thread pools for all sessions that are opened with ``disable_per_session_threads=True``.
+    global_intra_op_num_threads, global_inter_op_num_threads : int, default 0
+        Their sizes; 0 means as many as the process may use.
+    telemetry : bool, default False
+        Let ONNX Runtime collect and send telemetry. Otherwise ``ORT_DISABLE_TELEMETRY=1`` is set before it is loaded.
+
+    Raises
+    ------
+    OptionError, OptionTypeError
+        For an unknown option or a value that is not allowed.
+    Error
+        If a session is open, or if the environment exists and the change can no longer take effect. (Once all
+        sessions are closed, `log_severity_level` can still be changed.)
+
+    Notes
+    -----
+    A failed call changes nothing. Stands for ``CreateEnvWithCustomLogger``,
+    ``CreateEnvWithCustomLoggerAndGlobalThreadPools`` and ``UpdateEnvWithCustomLogLevel``.
+    """
+    global configuration
+    with setup_lock:
+        wanted = options.read_table(
+            options.RuntimeConfiguration, "ortx.configure", table, keywords, defaults=configuration)
+        if open_sessions:
+            raise Error(
+                f"configure: {open_sessions} session(s) are open; call ortx.configure before the first session is made")
+        changes = options.changed(configuration, wanted)
+        if env != NULL:
+            fixed = [name for name in changes if name != "log_severity_level"]
+            if fixed:
+                raise Error(
+                    f"configure: too late to change {', '.join(fixed)}: the environment was made with the first "
+                    "session and lives as long as the process")
+            check(api.UpdateEnvWithCustomLogLevel(env, <OrtLoggingLevel><int>wanted.log_severity_level))
+        elif api != NULL and "telemetry" in changes:
+            raise Error("configure: too late to change telemetry: the library is loaded already")
+        configuration = wanted
+
+
+cdef int ensure_env() except -1:
+    """Load the library and make the environment, if that has not happened yet."""
+    global env
+    cdef OrtEnv* created = NULL
+    cdef OrtThreadingOptions* threading_options = NULL
+    if env != NULL:
+        return 0
+    with setup_lock:
+        if env != NULL:
+            return 0
+        ensure_library()
+        log_id = configuration.log_id.encode()
+        log_id_characters = <const char*>PyBytes_AS_STRING(log_id)
+        severity = <OrtLoggingLevel><int>configuration.log_severity_level
+        if default_run_options == NULL:
+            check(api.CreateRunOptions(&default_run_options))
+        if configuration.use_global_thread_pools:
+            check(api.CreateThreadingOptions(&threading_options))
+            try:
+                check(api.SetGlobalIntraOpNumThreads(
+                    threading_options, configuration.global_intra_op_num_threads or cpus.available()))
+                check(api.SetGlobalInterOpNumThreads(
+                    threading_options, configuration.global_inter_op_num_threads or cpus.available()))
+                with nogil:
+                    check(api.CreateEnvWithCustomLoggerAndGlobalThreadPools(
+                        receive_message, NULL, severity, log_id_characters, threading_options, &created))
+            finally:
+                api.ReleaseThreadingOptions(threading_options)
+        else:
+            with nogil:
+                check(api.CreateEnvWithCustomLogger(receive_message, NULL, severity, log_id_characters, &created))
+        env = created
+        emit_waiting_messages()
+    return 0

@@ -1,0 +1,326 @@
+# One call: marshal (Python values -> C arrays), run, unmarshal (C arrays -> Outputs). Every way of running uses this.
+#
+# A Frame (see `_core.pxd`) lies on the C stack of the call. It holds a reference to each array that a value looks into, so the caller's
+# containers may change while the model runs, and it owns its values until they are released or handed on.
+
+cdef inline int frame_open(Frame* frame, Py_ssize_t inputs, Py_ssize_t outputs) except -1:
+    """Make room for at most so many inputs and outputs."""
+    cdef void** at = frame.own_block
+    frame.inputs_count = frame.outputs_count = frame.required_count = 0
+    frame.block = NULL
+    if inputs + outputs > FRAME_SLOTS:
+        frame.block = malloc(3 * (inputs + outputs) * sizeof(void*))
+        if frame.block == NULL:
+            raise MemoryError()
+        at = <void**>frame.block
+    frame.input_names = <const char**>at
+    frame.inputs = <OrtValue**>(at + inputs)
+    frame.input_arrays = <PyObject**>(at + 2 * inputs)
+    at += 3 * inputs
+    frame.output_names = <const char**>at
+    frame.outputs = <OrtValue**>(at + outputs)
+    frame.output_arrays = <PyObject**>(at + 2 * outputs)
+    return 0
+
+
+cdef inline void frame_release_values(Frame* frame) noexcept nogil:
+    """Release the values over callers' buffers; those that ORT allocated stay."""
+    cdef Py_ssize_t i
+    for i in range(frame.inputs_count):
+        api.ReleaseValue(frame.inputs[i])
+        frame.inputs[i] = NULL
+    for i in range(frame.outputs_count):
+        if frame.output_arrays[i] != NULL:
+            api.ReleaseValue(frame.outputs[i])
+            frame.outputs[i] = NULL
+
+
+cdef inline void frame_clear(Frame* frame) noexcept:
+    """Drop everything that the frame still owns."""
+    cdef Py_ssize_t i
+    for i in range(frame.inputs_count):
+        if frame.inputs[i] != NULL:
+            api.ReleaseValue(frame.inputs[i])
+        Py_XDECREF(frame.input_arrays[i])
+        live_handles.value -= 1
+    for i in range(frame.outputs_count):
+        if frame.outputs[i] != NULL:
+            api.ReleaseValue(frame.outputs[i])
+        if frame.output_arrays[i] != NULL:
+            Py_XDECREF(frame.output_arrays[i])
+            live_handles.value -= 1
+    frame.inputs_count = frame.outputs_count = frame.required_count = 0
+
+
+cdef inline void frame_close(Frame* frame) noexcept:
+    frame_clear(frame)
+    free(frame.block)
+
+
+cdef inline OrtStatus* frame_run(Frame* frame, OrtSession* session, const OrtRunOptions* run_options) noexcept nogil:
+    cdef OrtStatus* status = api.Run(
+        session, run_options, frame.input_names, <const OrtValue* const*>frame.inputs, <size_t>frame.inputs_count, frame.output_names,
+        <size_t>frame.outputs_count, frame.outputs)
+    frame_release_values(frame)
+    return status
+
+
+# --- marshal --------------------------------------------------------------------------------------------------------
+
+cdef inline int add_input(Frame* frame, const Slot* slot, cnp.ndarray array) except -1:
+    cdef Py_ssize_t i = frame.inputs_count
+    make_value(array, slot.element_type, &frame.inputs[i])
+    frame.required_count += slot.required
+    frame.input_names[i] = slot.name
+    frame.input_arrays[i] = <PyObject*>array
+    Py_INCREF(array)
+    frame.inputs_count = i + 1
+    return 0
+
+
+cdef inline int add_output(Frame* frame, const Slot* slot, cnp.ndarray array) except -1:
+    """Add one output; without an array, ORT allocates it."""
+    cdef Py_ssize_t i = frame.outputs_count
+    frame.output_names[i] = slot.name
+    frame.outputs[i] = NULL
+    frame.output_arrays[i] = NULL
+    if array is not None:
+        make_value(array, slot.element_type, &frame.outputs[i])
+        frame.output_arrays[i] = <PyObject*>array
+        Py_INCREF(array)
+    frame.outputs_count = i + 1
+    return 0
+
+
+# First the plain case is tried: arrays that can be used as they are. Only when something is not plain is all of it gone
+# through again, slowly, to convert what can be converted and to say everything that is wrong at once.
+
+cdef Outputs marshal_run(
+        Frame* frame, Signature input_signature, Signature output_signature, inputs, tuple output_names):
+    """Fill in a call whose outputs ORT allocates. Return their names, still without values."""
+    cdef tuple names = output_signature.names if output_names is None else output_names
+    if not (add_simple_values(frame, input_signature, inputs, False)
+            and frame.required_count == input_signature.required
+            and add_output_names(frame, output_signature, names, None)):
+        frame_clear(frame)
+        problems = []
+        add_any_inputs(frame, input_signature, inputs, problems)
+        add_output_names(frame, output_signature, names, problems)
+        raise_problems("run", problems)
+    return make_outputs(names, None)
+
+
+cdef Outputs marshal_run_into(
+        Frame* frame, Signature input_signature, Signature output_signature, inputs, outputs):
+    """Fill in a call whose outputs go into callers' buffers. Return their names and the caller's own objects."""
+    problems = []
+    if (add_simple_values(frame, input_signature, inputs, False)
+            and frame.required_count == input_signature.required
+            and add_simple_values(frame, output_signature, outputs, True)):
+        if PyDict_CheckExact(outputs):
+            result = make_outputs(tuple(<dict>outputs), tuple((<dict>outputs).values()))
+        else:
+            result = make_outputs(output_signature.names[:len(outputs)], tuple(outputs))
+    else:
+        frame_clear(frame)
+        add_any_inputs(frame, input_signature, inputs, problems)
+        result = add_any_outputs(frame, output_signature, outputs, problems)
+    find_overlaps(frame, problems)
+    if not result._names and not problems:
+        problems.append(f"outputs: none given; the model has {', '.join(output_signature.names)}")
+    raise_problems("run_into", problems)
+    return result
+
+
+cdef int raise_problems(str function, list problems) except -1:
+    if not problems:
+        return 0
+    if len(problems) == 1:
+        raise CallError(f"{function}: {problems[0]}", problems)
+    raise CallError(f"{function}: {len(problems)} problems:" + "".join([f"\n  - {p}" for p in problems]), problems)
+
+
+cdef int add_simple_values(Frame* frame, Signature signature, values, bint are_outputs) except -1:
+    """Add a dict, list or tuple of arrays that can be used as they are; return False as soon as anything is not so.
+
+    Nothing here runs Python code, so the borrowed references stay good and the container cannot change.
+    """
+    cdef PyObject* key
+    cdef PyObject* value
+    cdef Py_ssize_t i, position = 0, expected = 0
+    cdef int index
+    if PyDict_CheckExact(values):
+        while PyDict_Next(values, &position, &key, &value):
+            if expected < signature.count and key == PyTuple_GET_ITEM(signature.names, expected):
+                index = <int>expected  # the usual case: the model's order, interned names
+            elif PyUnicode_CheckExact(<object>key):
+                index = signature.find(<object>key)
+                if index < 0:
+                    return False
+            else:
+                return False
+            expected = index + 1
+            if not add_simple_value(frame, &signature.slots[index], value, are_outputs):
+                return False
+    elif PyList_CheckExact(values) or PyTuple_CheckExact(values):
+        for i in range(PySequence_Fast_GET_SIZE(values)):
+            value = PySequence_Fast_GET_ITEM(values, i)
+            if i >= signature.count or not add_simple_value(frame, &signature.slots[i], value, are_outputs):
+                return False
+    else:
+        return False
+    return True
+
+
+cdef inline int add_simple_value(Frame* frame, const Slot* slot, PyObject* value, bint is_output) except -1:
+    if not cnp.PyArray_CheckExact(<object>value) or not fits(slot, <cnp.ndarray>value):
+        return False
+    if is_output:
+        if not cnp.PyArray_ISWRITEABLE(<cnp.ndarray>value):
+            return False
+        add_output(frame, slot, <cnp.ndarray>value)
+    else:
+        add_input(frame, slot, <cnp.ndarray>value)
+    return True
+
+
+cdef int add_any_inputs(Frame* frame, Signature signature, inputs, list problems) except -1:
+    """Add inputs of any form; add to `problems`."""
+    cdef int index
+    given = set()
+    for index, value in indexed_values(signature, inputs, problems):
+        if value is None and not signature.slots[index].required:
+            continue
+        given.add(index)
+        admitted = admit_input(signature, index, value)
+        if isinstance(admitted, str):
+            problems.append(admitted)
+        else:
+            add_input(frame, &signature.slots[index], admitted)
+    for index in range(<int>signature.count):
+        if signature.slots[index].required and index not in given:
+            problems.append(f"input {signature.names[index]!r}: missing; expected {signature.infos[index]}")
+    return 0
+
+
+cdef Outputs add_any_outputs(Frame* frame, Signature signature, outputs, list problems):
+    """Add output buffers of any form, None where ORT allocates; add to `problems`."""
+    cdef int index
+    names, values = [], []
+    for index, value in indexed_values(signature, outputs, problems):
+        admitted = admit_output(signature, index, value)
+        if isinstance(admitted, str):
+            problems.append(admitted)
+        else:
+            add_output(frame, &signature.slots[index], admitted)
+            names.append(signature.names[index])
+            values.append(value)
+    return make_outputs(tuple(names), tuple(values))
+
+
+cdef int add_output_names(Frame* frame, Signature signature, tuple names, list problems) except -1:
+    """Add outputs that ORT allocates. Add to `problems`; without such a list, return False at the first one."""
+    cdef Py_ssize_t i
+    cdef int index
+    for i in range(PyTuple_GET_SIZE(names)):
+        name = <object>PyTuple_GET_ITEM(names, i)
+        if i < signature.count and <PyObject*>name == PyTuple_GET_ITEM(signature.names, i):
+            index = <int>i
+        else:
+            index = signature.find(name) if isinstance(name, str) else -1
+        problem = output_problem(signature, index, name)
+        if problem is None:
+            add_output(frame, &signature.slots[index], None)
+        elif problems is None:
+            return False
+        else:
+            problems.append(problem)
+    return True
+
+
+cdef inline str output_problem(Signature signature, int index, name):
+    if index < 0:
+        return no_such_name(signature, name)
+    if signature.slots[index].element_type == ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED:
+        return f"output {name!r}: is {signature.infos[index]}, which ortx cannot return"
+    return None
+
+
+cdef list indexed_values(Signature signature, values, list problems):
+    """Return (index, value) pairs for a mapping from names or a positional sequence; add to `problems`."""
+    kind, valid = signature.kind, ", ".join(signature.names)
+    pairs = []
+    if isinstance(values, Mapping):
+        for name, value in dict(values).items():
+            index = signature.find(name) if isinstance(name, str) else -1
+            if index >= 0:
+                pairs.append((index, value))
+            else:
+                problems.append(no_such_name(signature, name))
+    elif isinstance(values, Sequence) and not isinstance(values, (str, bytes, bytearray, memoryview)):
+        pairs = list(enumerate(values))
+        if len(pairs) > signature.count:
+            problems.append(f"{len(pairs)} {kind}s given by position, but the model has {signature.count} ({valid})")
+            del pairs[signature.count:]
+    else:
+        problems.append(
+            f"{kind}s: got {shown(values)}; expected a mapping from names ({valid}) or a list in the model's order")
+    return pairs
+
+
+cdef str no_such_name(Signature signature, name):
+    return (f"{signature.kind} {name!r}: the model has no such {signature.kind}{nearest(name, signature.names)} "
+            f"(it has {', '.join(signature.names)})")
+
+
+cdef int find_overlaps(Frame* frame, list problems) except -1:
+    """Refuse output buffers that share memory with one another or with an input: ORT writes and reads in any order."""
+    cdef Py_ssize_t i, k
+    for i in range(frame.outputs_count):
+        if frame.output_arrays[i] == NULL:
+            continue
+        for k in range(i):
+            if frame.output_arrays[k] != NULL and overlap(frame.output_arrays[i], frame.output_arrays[k]):
+                problems.append(
+                    f"output {frame.output_names[i].decode()!r}: shares memory with output "
+                    f"{frame.output_names[k].decode()!r}; give each a buffer of its own")
+        for k in range(frame.inputs_count):
+            if overlap(frame.output_arrays[i], frame.input_arrays[k]):
+                problems.append(
+                    f"output {frame.output_names[i].decode()!r}: shares memory with input "
+                    f"{frame.input_names[k].decode()!r}, which may be read after it is written; give it a buffer of its own")
+    return 0
+
+
+cdef inline bint overlap(PyObject* first, PyObject* second) noexcept:
+    """Whether two C-contiguous arrays have bytes in common."""
+    cdef char* first_data = <char*>cnp.PyArray_DATA(<cnp.ndarray>first)
+    cdef char* second_data = <char*>cnp.PyArray_DATA(<cnp.ndarray>second)
+    return (first_data < second_data + cnp.PyArray_NBYTES(<cnp.ndarray>second)
+            and second_data < first_data + cnp.PyArray_NBYTES(<cnp.ndarray>first))
+
+
+# --- unmarshal ------------------------------------------------------------------------------------------------------
+
+cdef Outputs unmarshal(Frame* frame, Outputs outputs, Signature passed_through):
+    """Put an array over each output that ORT allocated; the others are the caller's own objects already.
+
+    `passed_through` is the input signature if the model names an input among its outputs, else None: such an output
+    looks into the caller's own buffer, which nothing keeps alive, so it is copied.
+    """
+    cdef Py_ssize_t i
+    cdef OrtValue* value
+    cdef tuple values = PyTuple_New(frame.outputs_count)
+    for i in range(frame.outputs_count):
+        if frame.output_arrays[i] != NULL:
+            item = outputs._values[i]
+        else:
+            value = frame.outputs[i]
+            frame.outputs[i] = NULL
+            item = array_over(value, outputs._names[i])
+            if passed_through is not None and passed_through.find(outputs._names[i]) >= 0:
+                item = item.copy()
+        Py_INCREF(item)
+        PyTuple_SET_ITEM(values, i, item)
+    outputs._values = values
+    return outputs

@@ -1,0 +1,155 @@
+# OrtSessionOptions, filled from an options table for the time it takes to make a session; OrtRunOptions as an object.
+
+cdef int fill_session_options(OrtSessionOptions* native, table) except -1:
+    """Hand a `SessionOptions` table to ORT, option by option."""
+    # 0 would make ORT count the host's cores and pin threads to them, whatever this process may use.
+    check(api.SetIntraOpNumThreads(native, table.intra_op_num_threads or cpus.available()))
+    check(api.SetInterOpNumThreads(native, table.inter_op_num_threads or cpus.available()))
+    if table.graph_optimization_level is not None:
+        if table.graph_optimization_level == ORT_ENABLE_LAYOUT:
+            require_version(23, "graph_optimization_level='layout'")
+        check(api.SetSessionGraphOptimizationLevel(
+            native, <GraphOptimizationLevel><int>table.graph_optimization_level))
+    if table.execution_mode is not None:
+        check(api.SetSessionExecutionMode(native, <ExecutionMode><int>table.execution_mode))
+    if table.deterministic_compute is not None:
+        check(api.SetDeterministicCompute(native, table.deterministic_compute))
+    if table.disable_per_session_threads:
+        if not configuration.use_global_thread_pools:
+            raise OptionError(
+                "ortx.session: option 'disable_per_session_threads': there are no global thread pools to use; make "
+                "them with ortx.configure(use_global_thread_pools=True) before the first session")
+        check(api.DisablePerSessionThreads(native))
+    if table.enable_cpu_mem_arena is not None:
+        check(api.EnableCpuMemArena(native) if table.enable_cpu_mem_arena else api.DisableCpuMemArena(native))
+    if table.enable_mem_pattern is not None:
+        check(api.EnableMemPattern(native) if table.enable_mem_pattern else api.DisableMemPattern(native))
+    if table.log_id is not None:
+        log_id = table.log_id.encode()
+        check(api.SetSessionLogId(native, PyBytes_AS_STRING(log_id)))
+    if table.session_log_severity_level is not None:
+        check(api.SetSessionLogSeverityLevel(native, table.session_log_severity_level))
+    if table.session_log_verbosity_level is not None:
+        check(api.SetSessionLogVerbosityLevel(native, table.session_log_verbosity_level))
+    if table.optimized_model_path is not None:
+        path = native_path(table.optimized_model_path)
+        check(api.SetOptimizedModelFilePath(native, path_characters(path)))
+    return 0
+
+
+@cython.final
+cdef class RunOptions:
+    """Options of a run; make one with `ortx.run_options`.
+
+    One object may be used for any number of runs, one after another or at the same time. What is set here concerns
+    all of them, `terminate` included: use one object per run to stop one run alone. It owns an ``OrtRunOptions``.
+    """
+
+    def __cinit__(self):
+        self.handle = NULL
+
+    def __init__(self):
+        raise TypeError("RunOptions cannot be made directly; use ortx.run_options(...)")
+
+    def __dealloc__(self):
+        if self.handle != NULL and not finalizing:
+            live_handles.run_options -= 1
+            api.ReleaseRunOptions(self.handle)
+
+    @property
+    def tag(self) -> str:
+        """Tag of the run in ORT's messages; empty by default. Stands for ``RunOptionsSetRunTag``."""
+        cdef const char* tag
+        check(api.RunOptionsGetRunTag(self.handle, &tag))
+        return tag.decode("utf-8", "replace")
+
+    @tag.setter
+    def tag(self, value):
+        self.set(tag=value)
+
+    @property
+    def log_severity_level(self) -> int:
+        """Least severity of the run's messages, 0 (verbose) to 4 (fatal); -1 is the session's.
+
+        Stands for ``RunOptionsSetRunLogSeverityLevel``.
+        """
+        cdef int level
+        check(api.RunOptionsGetRunLogSeverityLevel(self.handle, &level))
+        return level
+
+    @log_severity_level.setter
+    def log_severity_level(self, value):
+        self.set(log_severity_level=value)
+
+    @property
+    def log_verbosity_level(self) -> int:
+        """Level of detail of verbose messages; 0 by default. Stands for ``RunOptionsSetRunLogVerbosityLevel``."""
+        cdef int level
+        check(api.RunOptionsGetRunLogVerbosityLevel(self.handle, &level))
+        return level
+
+    @log_verbosity_level.setter
+    def log_verbosity_level(self, value):
+        self.set(log_verbosity_level=value)
+
+    def terminate(self) -> None:
+        """End the runs that use these options as soon as their current kernels are done, and refuse new ones.
+
+        Callable from any thread. The runs raise an `ortx.Error`. It holds until `reset_terminate` is called.
+        Stands for ``RunOptionsSetTerminate``.
+        """
+        check(api.RunOptionsSetTerminate(self.handle))
+
+    def reset_terminate(self) -> None:
+        """Allow runs again after `terminate`. Stands for ``RunOptionsUnsetTerminate``."""
+        check(api.RunOptionsUnsetTerminate(self.handle))
+
+    def set(self, table: Mapping[str, object] | None = None, /, **keywords) -> None:
+        """Set some of the options that `ortx.run_options` takes; the others keep their values."""
+        wanted = options.read_table(options.RunOptionsTable, "ortx.run_options", table, keywords)
+        if wanted.tag is not None:
+            tag = wanted.tag.encode()
+            check(api.RunOptionsSetRunTag(self.handle, PyBytes_AS_STRING(tag)))
+        if wanted.log_severity_level is not None:
+            check(api.RunOptionsSetRunLogSeverityLevel(self.handle, wanted.log_severity_level))
+        if wanted.log_verbosity_level is not None:
+            check(api.RunOptionsSetRunLogVerbosityLevel(self.handle, wanted.log_verbosity_level))
+
+    def __repr__(self):
+        return (f"<ortx.RunOptions tag={self.tag!r} log_severity_level={self.log_severity_level} "
+                f"log_verbosity_level={self.log_verbosity_level}>")
+
+
+def run_options(table: Mapping[str, object] | None = None, /, **keywords) -> RunOptions:
+    """Make options for runs.
+
+    Parameters
+    ----------
+    table : mapping, optional
+        The options below as a mapping. Keywords win over it.
+    tag : str, optional
+        Tag of the run in ORT's messages.
+    log_severity_level : int, optional
+        Least severity of the run's messages, 0 (verbose) to 4 (fatal).
+    log_verbosity_level : int, optional
+        Level of detail of verbose messages.
+
+    Returns
+    -------
+    RunOptions
+
+    Raises
+    ------
+    OptionError, OptionTypeError
+        For an unknown option or a value that is not allowed.
+
+    Notes
+    -----
+    Stands for ``CreateRunOptions``.
+    """
+    cdef RunOptions made = RunOptions.__new__(RunOptions)
+    ensure_library()
+    check(api.CreateRunOptions(&made.handle))
+    live_handles.run_options += 1
+    made.set(table, **keywords)
+    return made

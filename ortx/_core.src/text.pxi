@@ -1,0 +1,36 @@
+# Names and paths, from Python to C and back.
+
+cdef bytes native_path(str path):
+    """Return `path` as the bytes of a NUL-terminated ORTCHAR_T string: UTF-16 on Windows, the file system's elsewhere."""
+    if sys.platform == "win32":
+        return path.encode("utf-16-le", "surrogatepass") + b"\0\0"
+    return os.fsencode(path)
+
+
+cdef inline const ORTCHAR_T* path_characters(bytes path):
+    return <const ORTCHAR_T*><void*>PyBytes_AS_STRING(path)
+
+
+cdef str path_argument(function, argument, path):
+    """Return a path argument as str, or refuse it."""
+    name = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
+    if not isinstance(name, str):
+        raise InvalidType(
+            f"{function}: {argument}: got {type(path).__name__}; expected a path as str or os.PathLike")
+    if not name or "\0" in name:
+        raise InvalidArgument(f"{function}: {argument}: got {name!r}; expected a path that is not empty and has no NUL")
+    return name
+
+
+cdef str take_string(char* text):
+    """Decode a string that ORT allocated with the default allocator, and free it."""
+    try:
+        return text.decode("utf-8", "surrogateescape")
+    finally:
+        check(api.AllocatorFree(default_allocator, text))
+
+
+cdef str shown(value):
+    """Describe a value for a message: what it is, and its beginning if that is short."""
+    text = repr(value)
+    return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"

@@ -1,0 +1,206 @@
+# What a model takes and gives. A `Signature` holds it twice: as `ValueInfo` objects for people and messages, and as C
+# arrays for the call path, which looks at nothing else.
+
+cdef dict ONNX_TYPE_WORDS = {
+    ONNX_TYPE_UNKNOWN: "unknown",
+    ONNX_TYPE_TENSOR: "tensor",
+    ONNX_TYPE_SEQUENCE: "sequence",
+    ONNX_TYPE_MAP: "map",
+    ONNX_TYPE_OPAQUE: "opaque",
+    ONNX_TYPE_SPARSETENSOR: "sparse_tensor",
+    ONNX_TYPE_OPTIONAL: "optional",
+}
+
+
+cdef object value_info(const OrtTypeInfo* type_info, str name):
+    """Read an OrtTypeInfo, which stays the caller's, into a ValueInfo."""
+    cdef ONNXType onnx_type
+    check(api.GetOnnxTypeFromTypeInfo(type_info, &onnx_type))
+    word = ONNX_TYPE_WORDS.get(onnx_type, "unknown")
+    if onnx_type == ONNX_TYPE_TENSOR or onnx_type == ONNX_TYPE_SPARSETENSOR:
+        return tensor_info(type_info, name, word)
+    if onnx_type == ONNX_TYPE_SEQUENCE:
+        element = sequence_element_info(type_info)
+        return ValueInfo(name=name, onnx_type=word, type=f"seq({element.type})", element=element)
+    if onnx_type == ONNX_TYPE_OPTIONAL:
+        element = optional_element_info(type_info)
+        return ValueInfo(name=name, onnx_type=word, type=f"optional({element.type})", element=element)
+    if onnx_type == ONNX_TYPE_MAP:
+        key_type, value = map_infos(type_info)
+        return ValueInfo(
+            name=name, onnx_type=word, type=f"map({onnx_word(key_type)},{value.type})", key_type=numpy_word(key_type),
+            value=value)
+    return ValueInfo(name=name, onnx_type=word, type=word)
+
+
+cdef object tensor_info(const OrtTypeInfo* type_info, str name, str word):
+    cdef const OrtTensorTypeAndShapeInfo* info
+    cdef ONNXTensorElementDataType element_type
+    cdef size_t rank, i
+    cdef int64_t* dims
+    cdef const char** symbols
+    check(api.CastTypeInfoToTensorInfo(type_info, &info))
+    check(api.GetTensorElementType(info, &element_type))
+    check(api.GetDimensionsCount(info, &rank))
+    has_shape = rank > 0 if api_version < 24 else bool(api.TensorTypeAndShape_HasShape(info))
+    shape = symbolic_shape = None
+    if has_shape:
+        dims = <int64_t*>malloc((rank + 1) * sizeof(int64_t))
+        symbols = <const char**>malloc((rank + 1) * sizeof(char*))
+        try:
+            if dims == NULL or symbols == NULL:
+                raise MemoryError()
+            check(api.GetDimensions(info, dims, rank))
+            check(api.GetSymbolicDimensions(info, symbols, rank))
+            shape = tuple([dims[i] for i in range(rank)])
+            symbolic_shape = tuple([symbols[i].decode("utf-8", "replace") for i in range(rank)])
+        finally:
+            free(dims)
+            free(symbols)
+    return ValueInfo(
+        name=name, onnx_type=word, type=f"{word}({onnx_word(element_type)})", is_sparse=word == "sparse_tensor",
+        data_type=numpy_word(element_type), has_shape=has_shape, shape=shape, symbolic_shape=symbolic_shape)
+
+
+cdef object sequence_element_info(const OrtTypeInfo* type_info):
+    cdef const OrtSequenceTypeInfo* sequence
+    cdef OrtTypeInfo* element = NULL
+    check(api.CastTypeInfoToSequenceTypeInfo(type_info, &sequence))
+    check(api.GetSequenceElementType(sequence, &element))
+    return take_type_info(element)
+
+
+cdef object optional_element_info(const OrtTypeInfo* type_info):
+    cdef const OrtOptionalTypeInfo* contained
+    cdef OrtTypeInfo* element = NULL
+    check(api.CastTypeInfoToOptionalTypeInfo(type_info, &contained))
+    check(api.GetOptionalContainedTypeInfo(contained, &element))
+    return take_type_info(element)
+
+
+cdef tuple map_infos(const OrtTypeInfo* type_info):
+    cdef const OrtMapTypeInfo* map_info
+    cdef ONNXTensorElementDataType key_type
+    cdef OrtTypeInfo* value = NULL
+    check(api.CastTypeInfoToMapTypeInfo(type_info, &map_info))
+    check(api.GetMapKeyType(map_info, &key_type))
+    check(api.GetMapValueType(map_info, &value))
+    return <int>key_type, take_type_info(value)
+
+
+cdef object take_type_info(OrtTypeInfo* type_info, str name=""):
+    try:
+        return value_info(type_info, name)
+    finally:
+        api.ReleaseTypeInfo(type_info)
+
+
+# --- what the call path reads ---------------------------------------------------------------------------------------
+
+cdef int fill_slot(Slot* slot, bytes name, info) except -1:
+    """Fill one slot from its ValueInfo; `name` and the slot's dims stay with the Signature."""
+    slot.name = PyBytes_AS_STRING(name)
+    slot.element_type = ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED
+    slot.required = info.onnx_type != "optional"
+    slot.rank = -1
+    slot.dims = NULL
+    tensor = info if slot.required else info.element  # an optional input takes a plain tensor
+    if tensor.onnx_type != "tensor":
+        return 0
+    for number, _, word, type_number in ELEMENT_TYPE_ROWS:
+        if word == tensor.data_type and type_number >= 0:
+            slot.element_type = <ONNXTensorElementDataType><int>number
+    if tensor.shape is not None:
+        slot.dims = <int64_t*>malloc((len(tensor.shape) + 1) * sizeof(int64_t))
+        if slot.dims == NULL:
+            raise MemoryError()
+        slot.rank = <int>len(tensor.shape)
+        for i, size in enumerate(tensor.shape):
+            slot.dims[i] = size
+    return 0
+
+
+@cython.final
+cdef class Signature:
+    """The inputs (followed by the overridable initializers) or the outputs of a model."""
+
+    def __cinit__(self):
+        self.slots = NULL
+        self.c_names = NULL
+        self.count = 0
+
+    def __dealloc__(self):
+        cdef Py_ssize_t i
+        for i in range(self.count):
+            free(self.slots[i].dims)
+        free(self.slots)
+        free(self.c_names)
+
+    cdef int find(self, object name) except -2:
+        """Return the index of a name, or -1."""
+        cdef PyObject* found = PyDict_GetItemWithError(self.index_of, name)
+        return <int><object>found if found != NULL else -1
+
+    def __repr__(self):
+        return f"<Signature {', '.join(self.names)}>"
+
+
+cdef Signature make_signature(list infos, Py_ssize_t initializers, str kind):
+    """Make a Signature of ValueInfos, the last `initializers` of which are overridable initializers."""
+    cdef Signature signature = Signature.__new__(Signature)
+    cdef Py_ssize_t i, count = len(infos)
+    signature.kind = kind
+    signature.infos = tuple(infos)
+    signature.names = tuple([sys.intern(info.name) for info in infos])
+    signature.encoded_names = tuple([name.encode("utf-8", "surrogateescape") for name in signature.names])
+    signature.index_of = {name: i for i, name in enumerate(signature.names)}
+    signature.initializers = initializers
+    signature.required = 0
+    signature.slots = <Slot*>malloc((count + 1) * sizeof(Slot))
+    signature.c_names = <const char**>malloc((count + 1) * sizeof(char*))
+    if signature.slots == NULL or signature.c_names == NULL:
+        raise MemoryError()
+    for i in range(count):
+        signature.slots[i].dims = NULL
+        signature.count = i + 1  # __dealloc__ frees so many
+        fill_slot(&signature.slots[i], signature.encoded_names[i], infos[i])
+        if i >= count - initializers:
+            signature.slots[i].required = False
+        signature.required += signature.slots[i].required
+        signature.c_names[i] = signature.slots[i].name
+    return signature
+
+
+ctypedef OrtStatus* (*CountFunction)(const OrtSession*, size_t*) noexcept nogil
+ctypedef OrtStatus* (*NameFunction)(const OrtSession*, size_t, OrtAllocator*, char**) noexcept nogil
+ctypedef OrtStatus* (*TypeInfoFunction)(const OrtSession*, size_t, OrtTypeInfo**) noexcept nogil
+
+
+cdef list session_infos(
+        const OrtSession* session, CountFunction get_count, NameFunction get_name, TypeInfoFunction get_type_info):
+    cdef size_t count, i
+    cdef char* name = NULL
+    cdef OrtTypeInfo* type_info = NULL
+    infos = []
+    check(get_count(session, &count))
+    for i in range(count):
+        check(get_name(session, i, default_allocator, &name))
+        decoded_name = take_string(name)
+        check(get_type_info(session, i, &type_info))
+        infos.append(take_type_info(type_info, decoded_name))
+    return infos
+
+
+cdef Signature input_signature(const OrtSession* session):
+    inputs = session_infos(
+        session, api.SessionGetInputCount, api.SessionGetInputName, api.SessionGetInputTypeInfo)
+    initializers = session_infos(
+        session, api.SessionGetOverridableInitializerCount, api.SessionGetOverridableInitializerName,
+        api.SessionGetOverridableInitializerTypeInfo)
+    return make_signature(inputs + initializers, len(initializers), "input")
+
+
+cdef Signature output_signature(const OrtSession* session):
+    outputs = session_infos(
+        session, api.SessionGetOutputCount, api.SessionGetOutputName, api.SessionGetOutputTypeInfo)
+    return make_signature(outputs, 0, "output")

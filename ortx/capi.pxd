@@ -1,0 +1,271 @@
+# The C names of ONNX Runtime that ortx calls, in the header's order and spelling, and nothing else.
+#
+# `extern ... nogil` does not reach the members of a struct, so every function pointer says `noexcept nogil` itself.
+
+from libc.stdint cimport int64_t, uint32_t
+
+cdef extern from "ortx_capi.h" nogil:
+    const uint32_t ORTX_API_VERSION
+    const uint32_t ORTX_OLDEST_API_VERSION
+
+    ctypedef char ORTCHAR_T  # wchar_t on Windows; `text.pxi` makes the right bytes for either
+
+    ctypedef enum OrtErrorCode:
+        ORT_OK
+        ORT_FAIL
+        ORT_INVALID_ARGUMENT
+        ORT_NO_SUCHFILE
+        ORT_NO_MODEL
+        ORT_ENGINE_ERROR
+        ORT_RUNTIME_EXCEPTION
+        ORT_INVALID_PROTOBUF
+        ORT_MODEL_LOADED
+        ORT_NOT_IMPLEMENTED
+        ORT_INVALID_GRAPH
+        ORT_EP_FAIL
+        ORT_MODEL_LOAD_CANCELED
+        ORT_MODEL_REQUIRES_COMPILATION
+        ORT_NOT_FOUND
+        ORT_DEVICE_RESET
+
+    ctypedef enum OrtLoggingLevel:
+        ORT_LOGGING_LEVEL_VERBOSE
+        ORT_LOGGING_LEVEL_INFO
+        ORT_LOGGING_LEVEL_WARNING
+        ORT_LOGGING_LEVEL_ERROR
+        ORT_LOGGING_LEVEL_FATAL
+
+    ctypedef enum ONNXType:
+        ONNX_TYPE_UNKNOWN
+        ONNX_TYPE_TENSOR
+        ONNX_TYPE_SEQUENCE
+        ONNX_TYPE_MAP
+        ONNX_TYPE_OPAQUE
+        ONNX_TYPE_SPARSETENSOR
+        ONNX_TYPE_OPTIONAL
+
+    ctypedef enum ONNXTensorElementDataType:
+        ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED
+        ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT
+        ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8
+        ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8
+        ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT16
+        ONNX_TENSOR_ELEMENT_DATA_TYPE_INT16
+        ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32
+        ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64
+        ONNX_TENSOR_ELEMENT_DATA_TYPE_STRING
+        ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL
+        ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16
+        ONNX_TENSOR_ELEMENT_DATA_TYPE_DOUBLE
+        ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT32
+        ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT64
+        ONNX_TENSOR_ELEMENT_DATA_TYPE_COMPLEX64
+        ONNX_TENSOR_ELEMENT_DATA_TYPE_COMPLEX128
+        ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16
+        ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT8E4M3FN
+        ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT8E4M3FNUZ
+        ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT8E5M2
+        ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT8E5M2FNUZ
+        ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT4
+        ONNX_TENSOR_ELEMENT_DATA_TYPE_INT4
+        ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT4E2M1
+        ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT2
+        ONNX_TENSOR_ELEMENT_DATA_TYPE_INT2
+        ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT8E8M0
+
+    ctypedef enum GraphOptimizationLevel:
+        ORT_DISABLE_ALL
+        ORT_ENABLE_BASIC
+        ORT_ENABLE_EXTENDED
+        ORT_ENABLE_LAYOUT
+        ORT_ENABLE_ALL
+
+    ctypedef enum ExecutionMode:
+        ORT_SEQUENTIAL
+        ORT_PARALLEL
+
+    ctypedef enum OrtAllocatorType:
+        OrtInvalidAllocator
+        OrtDeviceAllocator
+        OrtArenaAllocator
+        OrtReadOnlyAllocator
+
+    ctypedef enum OrtMemType:
+        OrtMemTypeCPUInput
+        OrtMemTypeCPUOutput
+        OrtMemTypeCPU
+        OrtMemTypeDefault
+
+    ctypedef enum OrtMemoryInfoDeviceType:
+        OrtMemoryInfoDeviceType_CPU
+        OrtMemoryInfoDeviceType_GPU
+        OrtMemoryInfoDeviceType_FPGA
+        OrtMemoryInfoDeviceType_NPU
+
+    ctypedef struct OrtEnv:
+        pass
+    ctypedef struct OrtMapTypeInfo:
+        pass
+    ctypedef struct OrtMemoryInfo:
+        pass
+    ctypedef struct OrtOptionalTypeInfo:
+        pass
+    ctypedef struct OrtRunOptions:
+        pass
+    ctypedef struct OrtSequenceTypeInfo:
+        pass
+    ctypedef struct OrtSession:
+        pass
+    ctypedef struct OrtSessionOptions:
+        pass
+    ctypedef struct OrtStatus:
+        pass
+    ctypedef struct OrtTensorTypeAndShapeInfo:
+        pass
+    ctypedef struct OrtThreadingOptions:
+        pass
+    ctypedef struct OrtTypeInfo:
+        pass
+    ctypedef struct OrtValue:
+        pass
+    ctypedef struct OrtAllocator:
+        pass
+
+    ctypedef void (*OrtLoggingFunction)(
+        void* param, OrtLoggingLevel severity, const char* category, const char* logid,
+        const char* code_location, const char* message) noexcept nogil
+
+    ctypedef struct OrtApi:
+        OrtErrorCode (*GetErrorCode)(const OrtStatus* status) noexcept nogil
+        const char* (*GetErrorMessage)(const OrtStatus* status) noexcept nogil
+        OrtStatus* (*CreateEnvWithCustomLogger)(
+            OrtLoggingFunction logging_function, void* logger_param, OrtLoggingLevel log_severity_level, const
+            char* logid, OrtEnv** out) noexcept nogil
+        OrtStatus* (*CreateSession)(
+            const OrtEnv* env, const ORTCHAR_T* model_path, const OrtSessionOptions* options, OrtSession** out) noexcept nogil
+        OrtStatus* (*CreateSessionFromArray)(
+            const OrtEnv* env, const void* model_data, size_t model_data_length, const OrtSessionOptions*
+            options, OrtSession** out) noexcept nogil
+        OrtStatus* (*Run)(
+            OrtSession* session, const OrtRunOptions* run_options, const char* const* input_names, const
+            OrtValue* const* inputs, size_t input_len, const char* const* output_names, size_t output_names_len,
+            OrtValue** outputs) noexcept nogil
+        OrtStatus* (*CreateSessionOptions)(OrtSessionOptions** options) noexcept nogil
+        OrtStatus* (*SetOptimizedModelFilePath)(
+            OrtSessionOptions* options, const ORTCHAR_T* optimized_model_filepath) noexcept nogil
+        OrtStatus* (*SetSessionExecutionMode)(
+            OrtSessionOptions* options, ExecutionMode execution_mode) noexcept nogil
+        OrtStatus* (*EnableProfiling)(
+            OrtSessionOptions* options, const ORTCHAR_T* profile_file_prefix) noexcept nogil
+        OrtStatus* (*EnableMemPattern)(OrtSessionOptions* options) noexcept nogil
+        OrtStatus* (*DisableMemPattern)(OrtSessionOptions* options) noexcept nogil
+        OrtStatus* (*EnableCpuMemArena)(OrtSessionOptions* options) noexcept nogil
+        OrtStatus* (*DisableCpuMemArena)(OrtSessionOptions* options) noexcept nogil
+        OrtStatus* (*SetSessionLogId)(OrtSessionOptions* options, const char* logid) noexcept nogil
+        OrtStatus* (*SetSessionLogVerbosityLevel)(
+            OrtSessionOptions* options, int session_log_verbosity_level) noexcept nogil
+        OrtStatus* (*SetSessionLogSeverityLevel)(
+            OrtSessionOptions* options, int session_log_severity_level) noexcept nogil
+        OrtStatus* (*SetSessionGraphOptimizationLevel)(
+            OrtSessionOptions* options, GraphOptimizationLevel graph_optimization_level) noexcept nogil
+        OrtStatus* (*SetIntraOpNumThreads)(OrtSessionOptions* options, int intra_op_num_threads) noexcept nogil
+        OrtStatus* (*SetInterOpNumThreads)(OrtSessionOptions* options, int inter_op_num_threads) noexcept nogil
+        OrtStatus* (*SessionGetInputCount)(const OrtSession* session, size_t* out) noexcept nogil
+        OrtStatus* (*SessionGetOutputCount)(const OrtSession* session, size_t* out) noexcept nogil
+        OrtStatus* (*SessionGetOverridableInitializerCount)(const OrtSession* session, size_t* out) noexcept nogil
+        OrtStatus* (*SessionGetInputTypeInfo)(
+            const OrtSession* session, size_t index, OrtTypeInfo** type_info) noexcept nogil
+        OrtStatus* (*SessionGetOutputTypeInfo)(
+            const OrtSession* session, size_t index, OrtTypeInfo** type_info) noexcept nogil
+        OrtStatus* (*SessionGetOverridableInitializerTypeInfo)(
+            const OrtSession* session, size_t index, OrtTypeInfo** type_info) noexcept nogil
+        OrtStatus* (*SessionGetInputName)(
+            const OrtSession* session, size_t index, OrtAllocator* allocator, char** value) noexcept nogil
+        OrtStatus* (*SessionGetOutputName)(
+            const OrtSession* session, size_t index, OrtAllocator* allocator, char** value) noexcept nogil
+        OrtStatus* (*SessionGetOverridableInitializerName)(
+            const OrtSession* session, size_t index, OrtAllocator* allocator, char** value) noexcept nogil
+        OrtStatus* (*CreateRunOptions)(OrtRunOptions** out) noexcept nogil
+        OrtStatus* (*RunOptionsSetRunLogVerbosityLevel)(
+            OrtRunOptions* options, int log_verbosity_level) noexcept nogil
+        OrtStatus* (*RunOptionsSetRunLogSeverityLevel)(
+            OrtRunOptions* options, int log_severity_level) noexcept nogil
+        OrtStatus* (*RunOptionsSetRunTag)(OrtRunOptions* options, const char* run_tag) noexcept nogil
+        OrtStatus* (*RunOptionsGetRunLogVerbosityLevel)(
+            const OrtRunOptions* options, int* log_verbosity_level) noexcept nogil
+        OrtStatus* (*RunOptionsGetRunLogSeverityLevel)(
+            const OrtRunOptions* options, int* log_severity_level) noexcept nogil
+        OrtStatus* (*RunOptionsGetRunTag)(const OrtRunOptions* options, const char** run_tag) noexcept nogil
+        OrtStatus* (*RunOptionsSetTerminate)(OrtRunOptions* options) noexcept nogil
+        OrtStatus* (*RunOptionsUnsetTerminate)(OrtRunOptions* options) noexcept nogil
+        OrtStatus* (*CreateTensorWithDataAsOrtValue)(
+            const OrtMemoryInfo* info, void* p_data, size_t p_data_len, const int64_t* shape, size_t shape_len,
+            ONNXTensorElementDataType type, OrtValue** out) noexcept nogil
+        OrtStatus* (*IsTensor)(const OrtValue* value, int* out) noexcept nogil
+        OrtStatus* (*GetTensorMutableData)(OrtValue* value, void** out) noexcept nogil
+        OrtStatus* (*CastTypeInfoToTensorInfo)(
+            const OrtTypeInfo* type_info, const OrtTensorTypeAndShapeInfo** out) noexcept nogil
+        OrtStatus* (*GetOnnxTypeFromTypeInfo)(const OrtTypeInfo* type_info, ONNXType* out) noexcept nogil
+        OrtStatus* (*GetTensorElementType)(
+            const OrtTensorTypeAndShapeInfo* info, ONNXTensorElementDataType* out) noexcept nogil
+        OrtStatus* (*GetDimensionsCount)(const OrtTensorTypeAndShapeInfo* info, size_t* out) noexcept nogil
+        OrtStatus* (*GetDimensions)(
+            const OrtTensorTypeAndShapeInfo* info, int64_t* dim_values, size_t dim_values_length) noexcept nogil
+        OrtStatus* (*GetSymbolicDimensions)(
+            const OrtTensorTypeAndShapeInfo* info, const char** dim_params, size_t dim_params_length) noexcept nogil
+        OrtStatus* (*GetTensorTypeAndShape)(const OrtValue* value, OrtTensorTypeAndShapeInfo** out) noexcept nogil
+        OrtStatus* (*CreateCpuMemoryInfo)(
+            OrtAllocatorType type, OrtMemType mem_type, OrtMemoryInfo** out) noexcept nogil
+        OrtStatus* (*AllocatorFree)(OrtAllocator* ort_allocator, void* p) noexcept nogil
+        OrtStatus* (*GetAllocatorWithDefaultOptions)(OrtAllocator** out) noexcept nogil
+        void (*ReleaseStatus)(OrtStatus* input) noexcept nogil
+        void (*ReleaseSession)(OrtSession* input) noexcept nogil
+        void (*ReleaseValue)(OrtValue* input) noexcept nogil
+        void (*ReleaseRunOptions)(OrtRunOptions* input) noexcept nogil
+        void (*ReleaseTypeInfo)(OrtTypeInfo* input) noexcept nogil
+        void (*ReleaseTensorTypeAndShapeInfo)(OrtTensorTypeAndShapeInfo* input) noexcept nogil
+        void (*ReleaseSessionOptions)(OrtSessionOptions* input) noexcept nogil
+        OrtStatus* (*CastTypeInfoToMapTypeInfo)(
+            const OrtTypeInfo* type_info, const OrtMapTypeInfo** out) noexcept nogil
+        OrtStatus* (*CastTypeInfoToSequenceTypeInfo)(
+            const OrtTypeInfo* type_info, const OrtSequenceTypeInfo** out) noexcept nogil
+        OrtStatus* (*GetMapKeyType)(
+            const OrtMapTypeInfo* map_type_info, ONNXTensorElementDataType* out) noexcept nogil
+        OrtStatus* (*GetMapValueType)(const OrtMapTypeInfo* map_type_info, OrtTypeInfo** type_info) noexcept nogil
+        OrtStatus* (*GetSequenceElementType)(
+            const OrtSequenceTypeInfo* sequence_type_info, OrtTypeInfo** type_info) noexcept nogil
+        OrtStatus* (*DisablePerSessionThreads)(OrtSessionOptions* options) noexcept nogil
+        OrtStatus* (*CreateThreadingOptions)(OrtThreadingOptions** out) noexcept nogil
+        void (*ReleaseThreadingOptions)(OrtThreadingOptions* input) noexcept nogil
+        OrtStatus* (*AddSessionConfigEntry)(
+            OrtSessionOptions* options, const char* config_key, const char* config_value) noexcept nogil
+        OrtStatus* (*SetGlobalIntraOpNumThreads)(
+            OrtThreadingOptions* tp_options, int intra_op_num_threads) noexcept nogil
+        OrtStatus* (*SetGlobalInterOpNumThreads)(
+            OrtThreadingOptions* tp_options, int inter_op_num_threads) noexcept nogil
+        OrtStatus* (*CreateEnvWithCustomLoggerAndGlobalThreadPools)(
+            OrtLoggingFunction logging_function, void* logger_param, OrtLoggingLevel log_severity_level, const
+            char* logid, const OrtThreadingOptions* tp_options, OrtEnv** out) noexcept nogil
+        OrtStatus* (*AddRunConfigEntry)(
+            OrtRunOptions* options, const char* config_key, const char* config_value) noexcept nogil
+        OrtStatus* (*HasValue)(const OrtValue* value, int* out) noexcept nogil
+        OrtStatus* (*GetTensorMemoryInfo)(const OrtValue* value, const OrtMemoryInfo** mem_info) noexcept nogil
+        void (*MemoryInfoGetDeviceType)(const OrtMemoryInfo* ptr, OrtMemoryInfoDeviceType* out) noexcept nogil
+        OrtStatus* (*UpdateEnvWithCustomLogLevel)(
+            OrtEnv* ort_env, OrtLoggingLevel log_severity_level) noexcept nogil
+        OrtStatus* (*CastTypeInfoToOptionalTypeInfo)(
+            const OrtTypeInfo* type_info, const OrtOptionalTypeInfo** out) noexcept nogil
+        OrtStatus* (*GetOptionalContainedTypeInfo)(
+            const OrtOptionalTypeInfo* optional_type_info, OrtTypeInfo** out) noexcept nogil
+        const char* (*GetBuildInfoString)() noexcept nogil
+        OrtStatus* (*SetDeterministicCompute)(OrtSessionOptions* options, bint value) noexcept nogil
+        bint (*TensorTypeAndShape_HasShape)(const OrtTensorTypeAndShapeInfo* info) noexcept nogil
+        OrtStatus* (*GetTensorElementTypeAndShapeDataReference)(
+            const OrtValue* value, ONNXTensorElementDataType* elem_type, const int64_t** shape_data, size_t*
+            shape_data_count) noexcept nogil
+
+    ctypedef struct OrtApiBase:
+        const OrtApi* (*GetApi)(uint32_t version) noexcept nogil
+        const char* (*GetVersionString)() noexcept nogil
+
+    ctypedef const OrtApiBase* (*OrtGetApiBaseFunction)() noexcept nogil

@@ -1,0 +1,247 @@
+"""The exceptions of ortx: one root, one class per ``OrtErrorCode``, and those that ortx raises before ORT is asked.
+
+Every class also derives from the built-in exception that fits, so ``except FileNotFoundError`` does what it says.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from typing import ClassVar
+
+__all__ = [
+    "CallError",
+    "DeviceReset",
+    "EngineError",
+    "EpFail",
+    "Error",
+    "ErrorCode",
+    "Fail",
+    "InvalidArgument",
+    "InvalidGraph",
+    "InvalidProtobuf",
+    "InvalidType",
+    "LibraryError",
+    "LibraryNotFound",
+    "LibraryTooOld",
+    "ModelLoadCanceled",
+    "ModelLoaded",
+    "ModelRequiresCompilation",
+    "NoModel",
+    "NoSuchFile",
+    "NotFound",
+    "NotSupported",
+    "OptionError",
+    "OptionTypeError",
+    "RuntimeException",
+    "SessionClosed",
+]
+
+
+class ErrorCode(enum.IntEnum):
+    """The values of ``OrtErrorCode``."""
+
+    OK = 0
+    FAIL = 1
+    INVALID_ARGUMENT = 2
+    NO_SUCHFILE = 3
+    NO_MODEL = 4
+    ENGINE_ERROR = 5
+    RUNTIME_EXCEPTION = 6
+    INVALID_PROTOBUF = 7
+    MODEL_LOADED = 8
+    NOT_IMPLEMENTED = 9
+    INVALID_GRAPH = 10
+    EP_FAIL = 11
+    MODEL_LOAD_CANCELED = 12
+    MODEL_REQUIRES_COMPILATION = 13
+    NOT_FOUND = 14
+    DEVICE_RESET = 15
+
+
+class Error(RuntimeError):
+    """The root of everything that ortx raises.
+
+    Attributes
+    ----------
+    code : int
+        An `ErrorCode`. Errors that ortx raises itself carry the code that ORT would have used for the same mistake.
+    """
+
+    code: int = ErrorCode.FAIL
+
+
+# --- one class per OrtErrorCode -------------------------------------------------------------------------------------
+
+
+class Fail(Error):
+    """``ORT_FAIL``: the general failure; from ONNX Runtime 1.27 on also that of a kernel during a run."""
+
+
+class InvalidArgument(Error, ValueError):
+    """``ORT_INVALID_ARGUMENT``: a value that cannot be used."""
+
+    code = ErrorCode.INVALID_ARGUMENT
+
+
+class NoSuchFile(Error, FileNotFoundError):
+    """``ORT_NO_SUCHFILE``: a file that is not there."""
+
+    code = ErrorCode.NO_SUCHFILE
+
+
+class NoModel(Error):
+    """``ORT_NO_MODEL``: a session without a model."""
+
+    code = ErrorCode.NO_MODEL
+
+
+class EngineError(Error):
+    """``ORT_ENGINE_ERROR``: an engine underneath ONNX Runtime failed."""
+
+    code = ErrorCode.ENGINE_ERROR
+
+
+class RuntimeException(Error):
+    """``ORT_RUNTIME_EXCEPTION``: an exception inside ONNX Runtime; up to 1.26 also that of a kernel during a run."""
+
+    code = ErrorCode.RUNTIME_EXCEPTION
+
+
+class InvalidProtobuf(Error, ValueError):
+    """``ORT_INVALID_PROTOBUF``: the file or buffer is no ONNX model, or a damaged one."""
+
+    code = ErrorCode.INVALID_PROTOBUF
+
+
+class ModelLoaded(Error):
+    """``ORT_MODEL_LOADED``: a model was loaded where there already is one."""
+
+    code = ErrorCode.MODEL_LOADED
+
+
+class NotSupported(Error, NotImplementedError):
+    """``ORT_NOT_IMPLEMENTED``: the model, the provider or the loaded version of ONNX Runtime cannot do this."""
+
+    code = ErrorCode.NOT_IMPLEMENTED
+
+
+class InvalidGraph(Error, ValueError):
+    """``ORT_INVALID_GRAPH``: the model was read, but its graph breaks a rule."""
+
+    code = ErrorCode.INVALID_GRAPH
+
+
+class EpFail(Error):
+    """``ORT_EP_FAIL``: an execution provider failed."""
+
+    code = ErrorCode.EP_FAIL
+
+
+class ModelLoadCanceled(Error):
+    """``ORT_MODEL_LOAD_CANCELED``: loading was cancelled on request."""
+
+    code = ErrorCode.MODEL_LOAD_CANCELED
+
+
+class ModelRequiresCompilation(Error):
+    """``ORT_MODEL_REQUIRES_COMPILATION``: a provider would have to compile the model, which the options forbid."""
+
+    code = ErrorCode.MODEL_REQUIRES_COMPILATION
+
+
+class NotFound(Error, LookupError):
+    """``ORT_NOT_FOUND``: ONNX Runtime has nothing under that name."""
+
+    code = ErrorCode.NOT_FOUND
+
+
+class DeviceReset(Error):
+    """``ORT_DEVICE_RESET``: the device was reset underneath the session; make a new session."""
+
+    code = ErrorCode.DEVICE_RESET
+
+
+# --- raised by ortx itself ------------------------------------------------------------------------------------------
+
+
+class InvalidType(InvalidArgument, TypeError):
+    """An argument is of a Python type that cannot be used there."""
+
+
+class OptionError(InvalidArgument):
+    """An option has an unknown name or a value that is not allowed."""
+
+
+class OptionTypeError(OptionError, InvalidType):
+    """An option's value is of the wrong Python type."""
+
+
+class CallError(InvalidArgument):
+    """The inputs or outputs given to a call do not fit the model. Nothing was run.
+
+    Attributes
+    ----------
+    problems : tuple of str
+        One sentence for every input or output that does not fit; the message lists them all.
+    """
+
+    problems: tuple[str, ...]
+
+    def __init__(self, message: str, problems: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
+
+
+class SessionClosed(Error):
+    """The session was closed; make a new one."""
+
+
+class LibraryError(Error, OSError):
+    """A shared library was found that cannot be used as ONNX Runtime."""
+
+
+class LibraryNotFound(LibraryError, FileNotFoundError):
+    """No ONNX Runtime library was found; the message lists every place that was looked at."""
+
+    code = ErrorCode.NO_SUCHFILE
+
+
+class LibraryTooOld(LibraryError, NotSupported):
+    """The ONNX Runtime that was found is older than the oldest that ortx works with."""
+
+    code = ErrorCode.NOT_IMPLEMENTED
+
+
+_CLASS_OF_CODE: dict[int, type[Error]] = {
+    ErrorCode.FAIL: Fail,
+    ErrorCode.INVALID_ARGUMENT: InvalidArgument,
+    ErrorCode.NO_SUCHFILE: NoSuchFile,
+    ErrorCode.NO_MODEL: NoModel,
+    ErrorCode.ENGINE_ERROR: EngineError,
+    ErrorCode.RUNTIME_EXCEPTION: RuntimeException,
+    ErrorCode.INVALID_PROTOBUF: InvalidProtobuf,
+    ErrorCode.MODEL_LOADED: ModelLoaded,
+    ErrorCode.NOT_IMPLEMENTED: NotSupported,
+    ErrorCode.INVALID_GRAPH: InvalidGraph,
+    ErrorCode.EP_FAIL: EpFail,
+    ErrorCode.MODEL_LOAD_CANCELED: ModelLoadCanceled,
+    ErrorCode.MODEL_REQUIRES_COMPILATION: ModelRequiresCompilation,
+    ErrorCode.NOT_FOUND: NotFound,
+    ErrorCode.DEVICE_RESET: DeviceReset,
+}
+
+
+def error_from_status(code: int, message: str) -> Error:
+    """Make the exception for an ``OrtStatus``; a code that is newer than ortx gives a plain `Error`."""
+    error = _CLASS_OF_CODE.get(code, Error)(message)
+    error.code = code
+    return error
+
+
+def nearest(name: object, valid: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the valid name that is nearest to `name`, or an empty string."""
+    import difflib  # only when something is already wrong
+
+    close = difflib.get_close_matches(str(name), list(valid), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

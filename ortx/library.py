@@ -1,0 +1,172 @@
+"""Where the shared library of ONNX Runtime is looked for, and how it is opened.
+
+Nothing here is native code of ours: the operating system's loader is reached through ctypes, which knows every
+platform. The core turns the address that `open_library` returns into the function table.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import LibraryError, LibraryNotFound, LibraryTooOld, NoSuchFile
+
+__all__ = ["LibraryInfo"]
+
+ENVIRONMENT_VARIABLE = "ORTX_LIBRARY"
+
+# The file inside the wheel (a glob, since Linux and macOS put the version into the name) and the names to ask the system for.
+_FILE_PATTERN, _SYSTEM_NAMES = {
+    "win32": ("onnxruntime.dll", ("onnxruntime.dll",)),
+    "darwin": ("libonnxruntime.*dylib", ("libonnxruntime.1.dylib", "libonnxruntime.dylib")),
+}.get(sys.platform, ("libonnxruntime.so*", ("libonnxruntime.so.1", "libonnxruntime.so")))
+
+_HOW_TO_INSTALL = (
+    "Install one with `pip install ortx[cpu]` (or `ortx[gpu]`), set the environment variable "
+    f"{ENVIRONMENT_VARIABLE} to the path of the library file, or call ortx.load_library(path)."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryInfo:
+    """The ONNX Runtime library that this process uses.
+
+    Attributes
+    ----------
+    path : str
+        The file, or the bare name if the system's loader found it.
+    origin : str
+        What led to it: the argument, the environment variable, the installed package or the system.
+    version : str
+        ONNX Runtime's own version, such as ``"1.31.1"``.
+    api_version : int
+        Version of the function table in use: the newest that both the library and ortx know.
+    build_info : str
+        ONNX Runtime's description of its build.
+    """
+
+    path: str
+    origin: str
+    version: str
+    api_version: int
+    build_info: str
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One place to look at; `binding` means that a failure there is final, since somebody named it."""
+
+    path: str
+    origin: str
+    binding: bool
+
+
+def candidates(path: str | os.PathLike[str] | None) -> Iterator[Candidate]:
+    """Yield the places to look at, best first."""
+    if path is not None:
+        yield Candidate(os.fspath(path), "the argument of ortx.load_library", binding=True)
+        return
+    from_environment = os.environ.get(ENVIRONMENT_VARIABLE)
+    if from_environment:
+        yield Candidate(from_environment, f"the environment variable {ENVIRONMENT_VARIABLE}", binding=True)
+        return
+    for file in _files_of_installed_package():
+        yield Candidate(str(file), "the installed package onnxruntime", binding=True)
+    for name in _SYSTEM_NAMES:
+        yield Candidate(name, "the system's loader", binding=False)
+
+
+def _files_of_installed_package() -> list[Path]:
+    """Find the library of the package ``onnxruntime`` (any flavour) without importing it."""
+    try:
+        spec = importlib.util.find_spec("onnxruntime")
+    except ValueError:  # something put a module without a spec into sys.modules
+        return []
+    folders = spec.submodule_search_locations if spec is not None else None
+    return [file for folder in folders or () for file in sorted(Path(folder, "capi").glob(_FILE_PATTERN))]
+
+
+def open_library(candidate: Candidate) -> int:
+    """Open a library and return the address of its ``OrtGetApiBase``.
+
+    Raises
+    ------
+    NoSuchFile, LibraryError
+        With the loader's own reason. The library stays open for the life of the process.
+    """
+    where = f"{candidate.path!r} (from {candidate.origin})"
+    if candidate.binding and not os.path.isfile(candidate.path):
+        kind = "is a folder, not a file" if os.path.isdir(candidate.path) else "does not exist"
+        raise NoSuchFile(f"the ONNX Runtime library {where} {kind}; expected the path of the library file itself")
+    try:
+        library = ctypes.CDLL(candidate.path)
+    except OSError as error:
+        raise LibraryError(f"cannot load the ONNX Runtime library {where}: {error}") from None
+    try:
+        function = library.OrtGetApiBase
+    except AttributeError:
+        raise LibraryError(
+            f"{where} is a shared library, but not ONNX Runtime: it does not export OrtGetApiBase"
+        ) from None
+    address = ctypes.cast(function, ctypes.c_void_p).value
+    assert address is not None
+    return address
+
+
+def open_first(path: str | os.PathLike[str] | None) -> tuple[Candidate, int]:
+    """Open the first library that there is; see `candidates` for the order.
+
+    Raises
+    ------
+    LibraryNotFound
+        If there is none; the message lists every place and why it was no use.
+    NoSuchFile, LibraryError
+        If a place that somebody named has no usable library.
+    """
+    tried = []
+    for candidate in candidates(path):
+        try:
+            return candidate, open_library(candidate)
+        except LibraryError as error:
+            if candidate.binding:
+                raise
+            tried.append(str(error))
+    places = [
+        f"the environment variable {ENVIRONMENT_VARIABLE}: not set",
+        "the installed package onnxruntime: not installed, or without a library file",
+        *tried,
+    ]
+    listed = "".join(f"\n  - {place}" for place in places)
+    raise LibraryNotFound(f"no ONNX Runtime library was found. {_HOW_TO_INSTALL} Looked at:{listed}")
+
+
+def api_version_of(version: str, newest_known: int, oldest_known: int, candidate: Candidate) -> int:
+    """Return the version of the function table to ask for: ``1.31.1`` gives ``min(31, newest_known)``.
+
+    ``GetApi`` prints to stderr when it is asked for a version it does not know, hence this check before it.
+
+    Raises
+    ------
+    LibraryTooOld, LibraryError
+        If the library is older than `oldest_known`, or its version makes no sense.
+    """
+    match = re.match(r"(\d+)\.(\d+)", version)
+    where = f"{candidate.path!r} (from {candidate.origin})"
+    if match is None:
+        raise LibraryError(f"the ONNX Runtime library {where} says its version is {version!r}; expected such as '1.31.1'")
+    major, minor = int(match[1]), int(match[2])
+    if (major, minor) < (1, oldest_known):
+        raise LibraryTooOld(
+            f"the ONNX Runtime library {where} is version {version}; ortx needs 1.{oldest_known} or newer: "
+            "upgrade it with `pip install --upgrade onnxruntime`, or point "
+            f"{ENVIRONMENT_VARIABLE} at a newer library"
+        )
+    if major != 1:
+        raise LibraryError(f"the ONNX Runtime library {where} is version {version}; ortx knows the interface of version 1 only")
+    return min(minor, newest_known)
