@@ -54,6 +54,5 @@ setup(
         [core],
         build_dir="build/cython",
         compiler_directives={"linetrace": line_trace},
-        show_all_warnings=True,
     )
 )

@@ -71,7 +71,7 @@ cdef class Session:
     cdef str source                 # the model's path, or how many bytes it was made of; for messages
     cdef Py_ssize_t running         # native calls in progress: close() waits for them
     cdef bint is_closed             # set by close(): no new call may start
-    cdef PyThread_type_lock drained # what close() waits on, made when it has to; the last call to end releases it
+    cdef PyThread_type_lock drained  # what close() waits on, made when it has to; the last call to end releases it
 
     cdef int call(self, Frame* frame, const OrtRunOptions* native_options) except -1
     cdef int start_call(self) except -1

@@ -139,17 +139,18 @@ cdef extern from "ortx_capi.h" nogil:
         OrtErrorCode (*GetErrorCode)(const OrtStatus* status) noexcept nogil
         const char* (*GetErrorMessage)(const OrtStatus* status) noexcept nogil
         OrtStatus* (*CreateEnvWithCustomLogger)(
-            OrtLoggingFunction logging_function, void* logger_param, OrtLoggingLevel log_severity_level, const
-            char* logid, OrtEnv** out) noexcept nogil
+            OrtLoggingFunction logging_function, void* logger_param, OrtLoggingLevel log_severity_level,
+            const char* logid, OrtEnv** out) noexcept nogil
         OrtStatus* (*CreateSession)(
-            const OrtEnv* env, const ORTCHAR_T* model_path, const OrtSessionOptions* options, OrtSession** out) noexcept nogil
+            const OrtEnv* env, const ORTCHAR_T* model_path, const OrtSessionOptions* options,
+            OrtSession** out) noexcept nogil
         OrtStatus* (*CreateSessionFromArray)(
-            const OrtEnv* env, const void* model_data, size_t model_data_length, const OrtSessionOptions*
-            options, OrtSession** out) noexcept nogil
+            const OrtEnv* env, const void* model_data, size_t model_data_length,
+            const OrtSessionOptions* options, OrtSession** out) noexcept nogil
         OrtStatus* (*Run)(
-            OrtSession* session, const OrtRunOptions* run_options, const char* const* input_names, const
-            OrtValue* const* inputs, size_t input_len, const char* const* output_names, size_t output_names_len,
-            OrtValue** outputs) noexcept nogil
+            OrtSession* session, const OrtRunOptions* run_options, const char* const* input_names,
+            const OrtValue* const* inputs, size_t input_len, const char* const* output_names,
+            size_t output_names_len, OrtValue** outputs) noexcept nogil
         OrtStatus* (*CreateSessionOptions)(OrtSessionOptions** options) noexcept nogil
         OrtStatus* (*SetOptimizedModelFilePath)(
             OrtSessionOptions* options, const ORTCHAR_T* optimized_model_filepath) noexcept nogil
@@ -168,11 +169,14 @@ cdef extern from "ortx_capi.h" nogil:
             OrtSessionOptions* options, int session_log_severity_level) noexcept nogil
         OrtStatus* (*SetSessionGraphOptimizationLevel)(
             OrtSessionOptions* options, GraphOptimizationLevel graph_optimization_level) noexcept nogil
-        OrtStatus* (*SetIntraOpNumThreads)(OrtSessionOptions* options, int intra_op_num_threads) noexcept nogil
-        OrtStatus* (*SetInterOpNumThreads)(OrtSessionOptions* options, int inter_op_num_threads) noexcept nogil
+        OrtStatus* (*SetIntraOpNumThreads)(
+            OrtSessionOptions* options, int intra_op_num_threads) noexcept nogil
+        OrtStatus* (*SetInterOpNumThreads)(
+            OrtSessionOptions* options, int inter_op_num_threads) noexcept nogil
         OrtStatus* (*SessionGetInputCount)(const OrtSession* session, size_t* out) noexcept nogil
         OrtStatus* (*SessionGetOutputCount)(const OrtSession* session, size_t* out) noexcept nogil
-        OrtStatus* (*SessionGetOverridableInitializerCount)(const OrtSession* session, size_t* out) noexcept nogil
+        OrtStatus* (*SessionGetOverridableInitializerCount)(
+            const OrtSession* session, size_t* out) noexcept nogil
         OrtStatus* (*SessionGetInputTypeInfo)(
             const OrtSession* session, size_t index, OrtTypeInfo** type_info) noexcept nogil
         OrtStatus* (*SessionGetOutputTypeInfo)(
@@ -199,8 +203,8 @@ cdef extern from "ortx_capi.h" nogil:
         OrtStatus* (*RunOptionsSetTerminate)(OrtRunOptions* options) noexcept nogil
         OrtStatus* (*RunOptionsUnsetTerminate)(OrtRunOptions* options) noexcept nogil
         OrtStatus* (*CreateTensorWithDataAsOrtValue)(
-            const OrtMemoryInfo* info, void* p_data, size_t p_data_len, const int64_t* shape, size_t shape_len,
-            ONNXTensorElementDataType type, OrtValue** out) noexcept nogil
+            const OrtMemoryInfo* info, void* p_data, size_t p_data_len, const int64_t* shape,
+            size_t shape_len, ONNXTensorElementDataType type, OrtValue** out) noexcept nogil
         OrtStatus* (*IsTensor)(const OrtValue* value, int* out) noexcept nogil
         OrtStatus* (*GetTensorMutableData)(OrtValue* value, void** out) noexcept nogil
         OrtStatus* (*CastTypeInfoToTensorInfo)(
@@ -213,7 +217,8 @@ cdef extern from "ortx_capi.h" nogil:
             const OrtTensorTypeAndShapeInfo* info, int64_t* dim_values, size_t dim_values_length) noexcept nogil
         OrtStatus* (*GetSymbolicDimensions)(
             const OrtTensorTypeAndShapeInfo* info, const char** dim_params, size_t dim_params_length) noexcept nogil
-        OrtStatus* (*GetTensorTypeAndShape)(const OrtValue* value, OrtTensorTypeAndShapeInfo** out) noexcept nogil
+        OrtStatus* (*GetTensorTypeAndShape)(
+            const OrtValue* value, OrtTensorTypeAndShapeInfo** out) noexcept nogil
         OrtStatus* (*CreateCpuMemoryInfo)(
             OrtAllocatorType type, OrtMemType mem_type, OrtMemoryInfo** out) noexcept nogil
         OrtStatus* (*AllocatorFree)(OrtAllocator* ort_allocator, void* p) noexcept nogil
@@ -231,7 +236,8 @@ cdef extern from "ortx_capi.h" nogil:
             const OrtTypeInfo* type_info, const OrtSequenceTypeInfo** out) noexcept nogil
         OrtStatus* (*GetMapKeyType)(
             const OrtMapTypeInfo* map_type_info, ONNXTensorElementDataType* out) noexcept nogil
-        OrtStatus* (*GetMapValueType)(const OrtMapTypeInfo* map_type_info, OrtTypeInfo** type_info) noexcept nogil
+        OrtStatus* (*GetMapValueType)(
+            const OrtMapTypeInfo* map_type_info, OrtTypeInfo** type_info) noexcept nogil
         OrtStatus* (*GetSequenceElementType)(
             const OrtSequenceTypeInfo* sequence_type_info, OrtTypeInfo** type_info) noexcept nogil
         OrtStatus* (*DisablePerSessionThreads)(OrtSessionOptions* options) noexcept nogil
@@ -244,12 +250,13 @@ cdef extern from "ortx_capi.h" nogil:
         OrtStatus* (*SetGlobalInterOpNumThreads)(
             OrtThreadingOptions* tp_options, int inter_op_num_threads) noexcept nogil
         OrtStatus* (*CreateEnvWithCustomLoggerAndGlobalThreadPools)(
-            OrtLoggingFunction logging_function, void* logger_param, OrtLoggingLevel log_severity_level, const
-            char* logid, const OrtThreadingOptions* tp_options, OrtEnv** out) noexcept nogil
+            OrtLoggingFunction logging_function, void* logger_param, OrtLoggingLevel log_severity_level,
+            const char* logid, const OrtThreadingOptions* tp_options, OrtEnv** out) noexcept nogil
         OrtStatus* (*AddRunConfigEntry)(
             OrtRunOptions* options, const char* config_key, const char* config_value) noexcept nogil
         OrtStatus* (*HasValue)(const OrtValue* value, int* out) noexcept nogil
-        OrtStatus* (*GetTensorMemoryInfo)(const OrtValue* value, const OrtMemoryInfo** mem_info) noexcept nogil
+        OrtStatus* (*GetTensorMemoryInfo)(
+            const OrtValue* value, const OrtMemoryInfo** mem_info) noexcept nogil
         void (*MemoryInfoGetDeviceType)(const OrtMemoryInfo* ptr, OrtMemoryInfoDeviceType* out) noexcept nogil
         OrtStatus* (*UpdateEnvWithCustomLogLevel)(
             OrtEnv* ort_env, OrtLoggingLevel log_severity_level) noexcept nogil
@@ -261,8 +268,8 @@ cdef extern from "ortx_capi.h" nogil:
         OrtStatus* (*SetDeterministicCompute)(OrtSessionOptions* options, bint value) noexcept nogil
         bint (*TensorTypeAndShape_HasShape)(const OrtTensorTypeAndShapeInfo* info) noexcept nogil
         OrtStatus* (*GetTensorElementTypeAndShapeDataReference)(
-            const OrtValue* value, ONNXTensorElementDataType* elem_type, const int64_t** shape_data, size_t*
-            shape_data_count) noexcept nogil
+            const OrtValue* value, ONNXTensorElementDataType* elem_type, const int64_t** shape_data,
+            size_t* shape_data_count) noexcept nogil
 
     ctypedef struct OrtApiBase:
         const OrtApi* (*GetApi)(uint32_t version) noexcept nogil

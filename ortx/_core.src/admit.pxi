@@ -90,6 +90,7 @@ cdef object array_of_exporter(value, bint shared=False):
 
 cdef object array_of_literal(value, dtype):
     """Make an array of a list or scalar with the declared element type, if that loses nothing, or say what is lost."""
+    natural = array = None
     try:
         natural = numpy.asarray(value)
     except (ValueError, TypeError, OverflowError) as error:
@@ -114,7 +115,8 @@ cdef str mismatch(const Slot* slot, array):
     if not cnp.PyArray_ISNOTSWAPPED(array):
         return ": convert it to native byte order with array.astype(array.dtype.newbyteorder('='))"
     if element_type_of(array) != slot.element_type:
-        return f": convert it with array.astype({DTYPE_WORDS[slot.element_type]!r})" if array.dtype.kind in "biuf" else ""
+        convertible = array.dtype.kind in "biuf"
+        return f": convert it with array.astype({DTYPE_WORDS[slot.element_type]!r})" if convertible else ""
     if slot.rank < 0:
         return None
     if array.ndim != slot.rank:

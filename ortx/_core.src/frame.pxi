@@ -1,7 +1,8 @@
 # One call: marshal (Python values -> C arrays), run, unmarshal (C arrays -> Outputs). Every way of running uses this.
 #
-# A Frame (see `_core.pxd`) lies on the C stack of the call. It holds a reference to each array that a value looks into, so the caller's
-# containers may change while the model runs, and it owns its values until they are released or handed on.
+# A Frame (see `_core.pxd`) lies on the C stack of the call. It holds a reference to each array that a value looks into,
+# so the caller's containers may change while the model runs, and it owns its values until they are released or handed
+# on.
 
 cdef inline int frame_open(Frame* frame, Py_ssize_t inputs, Py_ssize_t outputs) except -1:
     """Make room for at most so many inputs and outputs."""
@@ -59,8 +60,8 @@ cdef inline void frame_close(Frame* frame) noexcept:
 
 cdef inline OrtStatus* frame_run(Frame* frame, OrtSession* session, const OrtRunOptions* run_options) noexcept nogil:
     cdef OrtStatus* status = api.Run(
-        session, run_options, frame.input_names, <const OrtValue* const*>frame.inputs, <size_t>frame.inputs_count, frame.output_names,
-        <size_t>frame.outputs_count, frame.outputs)
+        session, run_options, frame.input_names, <const OrtValue* const*>frame.inputs, <size_t>frame.inputs_count,
+        frame.output_names, <size_t>frame.outputs_count, frame.outputs)
     frame_release_values(frame)
     return status
 
@@ -145,8 +146,8 @@ cdef int add_simple_values(Frame* frame, Signature signature, values, bint are_o
 
     Nothing here runs Python code, so the borrowed references stay good and the container cannot change.
     """
-    cdef PyObject* key
-    cdef PyObject* value
+    cdef PyObject* key = NULL
+    cdef PyObject* value = NULL
     cdef Py_ssize_t i, position = 0, expected = 0
     cdef int index
     if PyDict_CheckExact(values):
@@ -288,7 +289,7 @@ cdef int find_overlaps(Frame* frame, list problems) except -1:
             if overlap(frame.output_arrays[i], frame.input_arrays[k]):
                 problems.append(
                     f"output {frame.output_names[i].decode()!r}: shares memory with input "
-                    f"{frame.input_names[k].decode()!r}, which may be read after it is written; give it a buffer of its own")
+                    f"{frame.input_names[k].decode()!r}, which may be read after it is written; give it its own")
     return 0
 
 

@@ -59,7 +59,7 @@ cdef class RunOptions:
     @property
     def tag(self) -> str:
         """Tag of the run in ORT's messages; empty by default. Stands for ``RunOptionsSetRunTag``."""
-        cdef const char* tag
+        cdef const char* tag = NULL
         check(api.RunOptionsGetRunTag(self.handle, &tag))
         return tag.decode("utf-8", "replace")
 
@@ -73,7 +73,7 @@ cdef class RunOptions:
 
         Stands for ``RunOptionsSetRunLogSeverityLevel``.
         """
-        cdef int level
+        cdef int level = 0
         check(api.RunOptionsGetRunLogSeverityLevel(self.handle, &level))
         return level
 
@@ -84,7 +84,7 @@ cdef class RunOptions:
     @property
     def log_verbosity_level(self) -> int:
         """Level of detail of verbose messages; 0 by default. Stands for ``RunOptionsSetRunLogVerbosityLevel``."""
-        cdef int level
+        cdef int level = 0
         check(api.RunOptionsGetRunLogVerbosityLevel(self.handle, &level))
         return level
 

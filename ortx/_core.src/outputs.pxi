@@ -25,7 +25,8 @@ cdef class Outputs:
             try:
                 return self._values[self._names.index(key)]
             except ValueError:
-                raise KeyError(f"no output {key!r}{nearest(key, self._names)} (outputs: {', '.join(self._names)})") from None
+                raise KeyError(
+                    f"no output {key!r}{nearest(key, self._names)} (outputs: {', '.join(self._names)})") from None
         try:
             return self._values[key]
         except IndexError:

@@ -1,7 +1,7 @@
 # Names and paths, from Python to C and back.
 
 cdef bytes native_path(str path):
-    """Return `path` as the bytes of a NUL-terminated ORTCHAR_T string: UTF-16 on Windows, the file system's elsewhere."""
+    """Return the bytes of a NUL-terminated ORTCHAR_T string: UTF-16 on Windows, the file system's elsewhere."""
     if sys.platform == "win32":
         return path.encode("utf-16-le", "surrogatepass") + b"\0\0"
     return os.fsencode(path)

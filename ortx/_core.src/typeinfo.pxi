@@ -14,7 +14,7 @@ cdef dict ONNX_TYPE_WORDS = {
 
 cdef object value_info(const OrtTypeInfo* type_info, str name):
     """Read an OrtTypeInfo, which stays the caller's, into a ValueInfo."""
-    cdef ONNXType onnx_type
+    cdef ONNXType onnx_type = ONNX_TYPE_UNKNOWN
     check(api.GetOnnxTypeFromTypeInfo(type_info, &onnx_type))
     word = ONNX_TYPE_WORDS.get(onnx_type, "unknown")
     if onnx_type == ONNX_TYPE_TENSOR or onnx_type == ONNX_TYPE_SPARSETENSOR:
@@ -34,11 +34,11 @@ cdef object value_info(const OrtTypeInfo* type_info, str name):
 
 
 cdef object tensor_info(const OrtTypeInfo* type_info, str name, str word):
-    cdef const OrtTensorTypeAndShapeInfo* info
-    cdef ONNXTensorElementDataType element_type
-    cdef size_t rank, i
-    cdef int64_t* dims
-    cdef const char** symbols
+    cdef const OrtTensorTypeAndShapeInfo* info = NULL
+    cdef ONNXTensorElementDataType element_type = ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED
+    cdef size_t rank = 0
+    cdef int64_t* dims = NULL
+    cdef const char** symbols = NULL
     check(api.CastTypeInfoToTensorInfo(type_info, &info))
     check(api.GetTensorElementType(info, &element_type))
     check(api.GetDimensionsCount(info, &rank))
@@ -63,7 +63,7 @@ cdef object tensor_info(const OrtTypeInfo* type_info, str name, str word):
 
 
 cdef object sequence_element_info(const OrtTypeInfo* type_info):
-    cdef const OrtSequenceTypeInfo* sequence
+    cdef const OrtSequenceTypeInfo* sequence = NULL
     cdef OrtTypeInfo* element = NULL
     check(api.CastTypeInfoToSequenceTypeInfo(type_info, &sequence))
     check(api.GetSequenceElementType(sequence, &element))
@@ -71,7 +71,7 @@ cdef object sequence_element_info(const OrtTypeInfo* type_info):
 
 
 cdef object optional_element_info(const OrtTypeInfo* type_info):
-    cdef const OrtOptionalTypeInfo* contained
+    cdef const OrtOptionalTypeInfo* contained = NULL
     cdef OrtTypeInfo* element = NULL
     check(api.CastTypeInfoToOptionalTypeInfo(type_info, &contained))
     check(api.GetOptionalContainedTypeInfo(contained, &element))
@@ -79,8 +79,8 @@ cdef object optional_element_info(const OrtTypeInfo* type_info):
 
 
 cdef tuple map_infos(const OrtTypeInfo* type_info):
-    cdef const OrtMapTypeInfo* map_info
-    cdef ONNXTensorElementDataType key_type
+    cdef const OrtMapTypeInfo* map_info = NULL
+    cdef ONNXTensorElementDataType key_type = ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED
     cdef OrtTypeInfo* value = NULL
     check(api.CastTypeInfoToMapTypeInfo(type_info, &map_info))
     check(api.GetMapKeyType(map_info, &key_type))
@@ -178,7 +178,7 @@ ctypedef OrtStatus* (*TypeInfoFunction)(const OrtSession*, size_t, OrtTypeInfo**
 
 cdef list session_infos(
         const OrtSession* session, CountFunction get_count, NameFunction get_name, TypeInfoFunction get_type_info):
-    cdef size_t count, i
+    cdef size_t count = 0, i
     cdef char* name = NULL
     cdef OrtTypeInfo* type_info = NULL
     infos = []

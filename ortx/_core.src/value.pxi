@@ -38,7 +38,7 @@ cdef inline int make_value(cnp.ndarray array, ONNXTensorElementDataType element_
 cdef object array_over(OrtValue* value, str name):
     """Make an array over a tensor's memory. The value is taken over, whether this succeeds or not."""
     cdef int has_value = 0
-    cdef ONNXTensorElementDataType element_type
+    cdef ONNXTensorElementDataType element_type = ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED
     cdef const int64_t* shape = NULL
     cdef size_t rank = 0
     cdef Value owner = Value.__new__(Value)
@@ -56,8 +56,8 @@ cdef object array_over(OrtValue* value, str name):
 cdef object array_of_classic_shape(Value owner, str name):
     """Do for libraries before 1.24 what GetTensorElementTypeAndShapeDataReference does without allocating."""
     cdef OrtTensorTypeAndShapeInfo* info = NULL
-    cdef ONNXTensorElementDataType element_type
-    cdef size_t rank
+    cdef ONNXTensorElementDataType element_type = ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED
+    cdef size_t rank = 0
     cdef int64_t shape[cnp.NPY_MAXDIMS]
     check(api.GetTensorTypeAndShape(owner.handle, &info))
     try:

@@ -183,20 +183,19 @@ typedef struct OrtApi {
   const char* (ORTX_CALL *GetErrorMessage)(const OrtStatus* status);
   ORTX_SLOT(CreateEnv);
   OrtStatus* (ORTX_CALL *CreateEnvWithCustomLogger)
-    (OrtLoggingFunction logging_function, void* logger_param, OrtLoggingLevel log_severity_level, const
-     char* logid, OrtEnv** out);
+    (OrtLoggingFunction logging_function, void* logger_param, OrtLoggingLevel log_severity_level,
+     const char* logid, OrtEnv** out);
   ORTX_SLOT(EnableTelemetryEvents);
   ORTX_SLOT(DisableTelemetryEvents);
   OrtStatus* (ORTX_CALL *CreateSession)
-    (const OrtEnv* env, const ORTCHAR_T* model_path, const OrtSessionOptions* options, OrtSession**
-     out);
+    (const OrtEnv* env, const ORTCHAR_T* model_path, const OrtSessionOptions* options, OrtSession** out);
   OrtStatus* (ORTX_CALL *CreateSessionFromArray)
-    (const OrtEnv* env, const void* model_data, size_t model_data_length, const OrtSessionOptions*
-     options, OrtSession** out);
+    (const OrtEnv* env, const void* model_data, size_t model_data_length,
+     const OrtSessionOptions* options, OrtSession** out);
   OrtStatus* (ORTX_CALL *Run)
-    (OrtSession* session, const OrtRunOptions* run_options, const char* const* input_names, const
-     OrtValue* const* inputs, size_t input_len, const char* const* output_names, size_t output_names_len,
-     OrtValue** outputs);
+    (OrtSession* session, const OrtRunOptions* run_options, const char* const* input_names,
+     const OrtValue* const* inputs, size_t input_len, const char* const* output_names,
+     size_t output_names_len, OrtValue** outputs);
   OrtStatus* (ORTX_CALL *CreateSessionOptions)(OrtSessionOptions** options);
   OrtStatus* (ORTX_CALL *SetOptimizedModelFilePath)
     (OrtSessionOptions* options, const ORTCHAR_T* optimized_model_filepath);
@@ -373,8 +372,8 @@ typedef struct OrtApi {
   /* API version 6 */
   ORTX_SLOT(AddInitializer);
   OrtStatus* (ORTX_CALL *CreateEnvWithCustomLoggerAndGlobalThreadPools)
-    (OrtLoggingFunction logging_function, void* logger_param, OrtLoggingLevel log_severity_level, const
-     char* logid, const OrtThreadingOptions* tp_options, OrtEnv** out);
+    (OrtLoggingFunction logging_function, void* logger_param, OrtLoggingLevel log_severity_level,
+     const char* logid, const OrtThreadingOptions* tp_options, OrtEnv** out);
   ORTX_SLOT(SessionOptionsAppendExecutionProvider_CUDA);
   ORTX_SLOT(SessionOptionsAppendExecutionProvider_ROCM);
   ORTX_SLOT(SessionOptionsAppendExecutionProvider_OpenVINO);
@@ -673,8 +672,8 @@ typedef struct OrtApi {
   ORTX_SLOT(EpAssignedNode_GetOperatorType);
   ORTX_SLOT(RunOptionsSetSyncStream);
   OrtStatus* (ORTX_CALL *GetTensorElementTypeAndShapeDataReference)
-    (const OrtValue* value, ONNXTensorElementDataType* elem_type, const int64_t** shape_data, size_t*
-     shape_data_count);
+    (const OrtValue* value, ONNXTensorElementDataType* elem_type, const int64_t** shape_data,
+     size_t* shape_data_count);
 
   /* API version 25, first in ONNX Runtime 1.25 */
   ORTX_SLOT(RunOptionsEnableProfiling);
