@@ -28,7 +28,11 @@ def switch(name: str) -> bool:
 debug, line_trace = switch("ORTX_DEBUG"), switch("ORTX_LINE_TRACE")
 macros: list[tuple[str, str | None]] = [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")]
 if line_trace:
-    macros += [("CYTHON_TRACE", "1"), ("CYTHON_TRACE_NOGIL", "1"), ("CYTHON_USE_SYS_MONITORING", "0")]
+    macros += [
+        ("CYTHON_TRACE", "1"),
+        ("CYTHON_TRACE_NOGIL", "1"),
+        ("CYTHON_USE_SYS_MONITORING", "0"),
+    ]
 if not debug:
     macros.append(("CYTHON_WITHOUT_ASSERTIONS", "1"))
 

@@ -39,11 +39,11 @@ cdef class Signature:
     cdef Py_ssize_t count
     cdef Py_ssize_t initializers    # how many of them, at the end, are overridable initializers
     cdef Py_ssize_t required        # how many slots a call must give
-    cdef readonly str kind          # "input" or "output"
-    cdef readonly tuple names       # interned, in the model's order
+    cdef str kind          # "input" or "output"
+    cdef tuple names       # interned, in the model's order
     cdef tuple encoded_names        # keeps the characters alive that slots and c_names point to
     cdef dict index_of              # name -> index
-    cdef readonly tuple infos       # ValueInfo per name
+    cdef tuple infos       # ValueInfo per name
 
     cdef int find(self, object name) except -2
 
@@ -59,8 +59,8 @@ cdef class RunOptions:
 
 
 cdef class Outputs:
-    cdef readonly tuple _names      # str per value
-    cdef readonly tuple _values
+    cdef tuple _names               # str per value
+    cdef tuple _values
 
 
 cdef class Session:
@@ -69,7 +69,7 @@ cdef class Session:
     cdef Signature outputs
     cdef Signature passed_through   # the inputs again, if the model names one of them as an output; else None
     cdef str source                 # the model's path, or how many bytes it was made of; for messages
-    cdef Py_ssize_t running         # native calls in progress: close() waits for them
+    cdef Py_ssize_t running_calls   # native calls in progress: close() waits for them
     cdef bint is_closed             # set by close(): no new call may start
     cdef PyThread_type_lock drained  # what close() waits on, made when it has to; the last call to end releases it
 

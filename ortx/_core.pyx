@@ -22,7 +22,7 @@ from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_SIZE, PyTuple_New, Py
 from cpython.unicode cimport PyUnicode_CheckExact
 from libc.stdint cimport int64_t, uint32_t, uintptr_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, strlen
+from libc.string cimport memcpy, strcmp, strlen
 
 from ortx.capi cimport *
 
@@ -49,6 +49,7 @@ cdef extern from "Python.h":
     Py_ssize_t PySequence_Fast_GET_SIZE(object sequence)
     PyObject* PyTuple_GET_ITEM(object sequence, Py_ssize_t index)
 
+include "_core.src/seal.pxi"      # classes that only ortx itself makes
 include "_core.src/api.pxi"       # the function table: loading it, asking for its version, counting handles
 include "_core.src/status.pxi"    # check(): the one door for OrtStatus
 include "_core.src/text.pxi"      # names and paths, from Python to C and back
@@ -62,3 +63,8 @@ include "_core.src/options.pxi"   # OrtSessionOptions and OrtRunOptions
 include "_core.src/outputs.pxi"   # what a call returns
 include "_core.src/frame.pxi"     # one call: marshal inputs and outputs, run, unmarshal
 include "_core.src/session.pxi"   # OrtSession: open, run, close
+
+# Without this, `Session.__new__(Session)` would make an object whose handle is NULL.
+for private_constructor in (Outputs, RunOptions, Session, Signature, Value):
+    hide_new(private_constructor)
+del private_constructor

@@ -15,10 +15,7 @@ __all__ = ["available"]
 
 def available() -> int:
     """Return the number of CPUs that this process may keep busy, at least 1."""
-    if hasattr(os, "sched_getaffinity"):
-        allowed = len(os.sched_getaffinity(0))
-    else:
-        allowed = os.cpu_count() or 1
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, math.ceil(min(allowed, cgroup_quota())))
 
 

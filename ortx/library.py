@@ -21,7 +21,8 @@ __all__ = ["LibraryInfo"]
 
 ENVIRONMENT_VARIABLE = "ORTX_LIBRARY"
 
-# The file inside the wheel (a glob, since Linux and macOS put the version into the name) and the names to ask the system for.
+# The file inside the wheel (a glob, since Linux and macOS put the version into the name), and what to ask the system
+# for.
 _FILE_PATTERN, _SYSTEM_NAMES = {
     "win32": ("onnxruntime.dll", ("onnxruntime.dll",)),
     "darwin": ("libonnxruntime.*dylib", ("libonnxruntime.1.dylib", "libonnxruntime.dylib")),
@@ -159,7 +160,9 @@ def api_version_of(version: str, newest_known: int, oldest_known: int, candidate
     match = re.match(r"(\d+)\.(\d+)", version)
     where = f"{candidate.path!r} (from {candidate.origin})"
     if match is None:
-        raise LibraryError(f"the ONNX Runtime library {where} says its version is {version!r}; expected such as '1.31.1'")
+        raise LibraryError(
+            f"the ONNX Runtime library {where} says its version is {version!r}; expected such as '1.31.1'"
+        )
     major, minor = int(match[1]), int(match[2])
     if (major, minor) < (1, oldest_known):
         raise LibraryTooOld(
@@ -168,5 +171,7 @@ def api_version_of(version: str, newest_known: int, oldest_known: int, candidate
             f"{ENVIRONMENT_VARIABLE} at a newer library"
         )
     if major != 1:
-        raise LibraryError(f"the ONNX Runtime library {where} is version {version}; ortx knows the interface of version 1 only")
+        raise LibraryError(
+            f"the ONNX Runtime library {where} is version {version}; ortx knows the interface of version 1 only"
+        )
     return min(minor, newest_known)

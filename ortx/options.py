@@ -104,6 +104,7 @@ def option(reader: Callable[[object], Any], default: Any) -> Any:
 
 _INT_MAX = 2**31 - 1  # the C API takes int
 severity = integer(0, 4, " (0 verbose, 1 info, 2 warning, 3 error, 4 fatal)")
+run_severity = integer(-1, 4, " (-1 the session's, 0 verbose, 1 info, 2 warning, 3 error, 4 fatal)")
 verbosity = integer(0, _INT_MAX)
 thread_count = integer(0, _INT_MAX, " (0: as many as the process may use)")
 
@@ -148,7 +149,7 @@ class RunOptionsTable:
     """What `ortx.run_options` takes; None leaves ONNX Runtime's own default."""
 
     tag: str | None = option(optional(text), None)
-    log_severity_level: int | None = option(optional(severity), None)
+    log_severity_level: int | None = option(optional(run_severity), None)
     log_verbosity_level: int | None = option(optional(verbosity), None)
 
 
@@ -200,9 +201,7 @@ def read_table(
 def changed(before: Any, after: Any) -> list[str]:
     """Return the names of the options in which two tables of one class differ."""
     return [
-        field.name
-        for field in dataclasses.fields(before)
-        if getattr(before, field.name) != getattr(after, field.name)
+        field.name for field in dataclasses.fields(before) if getattr(before, field.name) != getattr(after, field.name)
     ]
 
 

@@ -71,8 +71,5 @@ class ValueInfo:
 
     @staticmethod
     def _shown_shape(shape: tuple[int, ...], symbols: tuple[str, ...]) -> str:
-        shown = [
-            str(size) if size >= 0 else symbol or "any"
-            for size, symbol in zip(shape, symbols, strict=True)
-        ]
+        shown = [str(size) if size >= 0 else symbol or "any" for size, symbol in zip(shape, symbols, strict=True)]
         return f"({shown[0]},)" if len(shown) == 1 else f"({', '.join(shown)})"

@@ -51,7 +51,11 @@ def build(
 
 def square(shape: Dimensions = ("n", 2)) -> bytes:
     """y = x * x"""
-    return build([helper.make_node("Mul", ["x", "x"], ["y"])], [tensor("x", shape=shape)], [tensor("y", shape=shape)])
+    return build(
+        [helper.make_node("Mul", ["x", "x"], ["y"])],
+        [tensor("x", shape=shape)],
+        [tensor("y", shape=shape)],
+    )
 
 
 def add() -> bytes:
@@ -66,7 +70,9 @@ def add() -> bytes:
 def identity(dtype: str = "float32", shape: Dimensions = None) -> bytes:
     """y = x, copied by a node"""
     return build(
-        [helper.make_node("Identity", ["x"], ["y"])], [tensor("x", dtype, shape)], [tensor("y", dtype, shape)]
+        [helper.make_node("Identity", ["x"], ["y"])],
+        [tensor("x", dtype, shape)],
+        [tensor("y", dtype, shape)],
     )
 
 
@@ -107,9 +113,15 @@ def many(count: int) -> bytes:
 def sequence_output() -> bytes:
     """first = x * x, and a sequence of two tensors"""
     return build(
-        [helper.make_node("Mul", ["x", "x"], ["first"]), helper.make_node("SequenceConstruct", ["x", "x"], ["both"])],
+        [
+            helper.make_node("Mul", ["x", "x"], ["first"]),
+            helper.make_node("SequenceConstruct", ["x", "x"], ["both"]),
+        ],
         [tensor("x")],
-        [tensor("first"), helper.make_tensor_sequence_value_info("both", TensorProto.FLOAT, ("n", 2))],
+        [
+            tensor("first"),
+            helper.make_tensor_sequence_value_info("both", TensorProto.FLOAT, ("n", 2)),
+        ],
     )
 
 

@@ -172,9 +172,7 @@ def test_the_samples_put_every_rule_to_work(magika: dict[str, Any]) -> None:
     assert len({answer["label"] for answer in by_model}) >= 30
 
 
-def test_results_carry_path_and_time_or_error(
-    ours: dict[str, Any], samples: dict[str, Path]
-) -> None:
+def test_results_carry_path_and_time_or_error(ours: dict[str, Any], samples: dict[str, Path]) -> None:
     assert [result.path for result in ours.values()] == list(samples.values())
     for result in ours.values():
         if result.label is None:
@@ -186,16 +184,12 @@ def test_results_carry_path_and_time_or_error(
             assert result.error is None
 
 
-def test_threads_share_one_identifier(
-    program: ModuleType, samples: dict[str, Path], ours: dict[str, Any]
-) -> None:
+def test_threads_share_one_identifier(program: ModuleType, samples: dict[str, Path], ours: dict[str, Any]) -> None:
     model = program.load_model()
     with ortx.session(model.path, intra_op_num_threads=1) as session, ThreadPoolExecutor(4) as pool:
         results = list(pool.map(program.Identifier(model, session).identify_path, samples.values()))
     assert [result.label for result in results] == [result.label for result in ours.values()]
-    assert [result.score for result in results] == pytest.approx(
-        [result.score for result in ours.values()], abs=1e-5
-    )
+    assert [result.score for result in results] == pytest.approx([result.score for result in ours.values()], abs=1e-5)
 
 
 # --- the command line ---------------------------------------------------------------------------

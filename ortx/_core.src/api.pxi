@@ -18,7 +18,7 @@ cdef struct HandleCounts:
 cdef HandleCounts live_handles
 
 
-def _live_handles():
+def _live_handles() -> dict[str, int]:
     """Return how many native handles of each kind ortx owns at this moment."""
     return live_handles  # as a dict
 
@@ -121,6 +121,6 @@ def get_include() -> str:
 
 
 @atexit.register
-def _note_exit():
+def _note_exit() -> None:
     global finalizing
     finalizing = True

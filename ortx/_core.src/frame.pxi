@@ -306,8 +306,9 @@ cdef inline bint overlap(PyObject* first, PyObject* second) noexcept:
 cdef Outputs unmarshal(Frame* frame, Outputs outputs, Signature passed_through):
     """Put an array over each output that ORT allocated; the others are the caller's own objects already.
 
-    `passed_through` is the input signature if the model names an input among its outputs, else None: such an output
-    looks into the caller's own buffer, which nothing keeps alive, so it is copied.
+    `passed_through` is the input signature if the model names an input among its outputs, else None. ORT hands the
+    input's own buffer back for such an output, which nothing would keep alive, and writes nothing into another one; so
+    it is copied here.
     """
     cdef Py_ssize_t i
     cdef OrtValue* value
@@ -315,6 +316,8 @@ cdef Outputs unmarshal(Frame* frame, Outputs outputs, Signature passed_through):
     for i in range(frame.outputs_count):
         if frame.output_arrays[i] != NULL:
             item = outputs._values[i]
+            if passed_through is not None:
+                copy_passed_through(frame, i)
         else:
             value = frame.outputs[i]
             frame.outputs[i] = NULL
@@ -325,3 +328,17 @@ cdef Outputs unmarshal(Frame* frame, Outputs outputs, Signature passed_through):
         PyTuple_SET_ITEM(values, i, item)
     outputs._values = values
     return outputs
+
+
+cdef int copy_passed_through(Frame* frame, Py_ssize_t output) except -1:
+    """Copy into an output's buffer what was given as the input of the same name, if it was."""
+    cdef Py_ssize_t i
+    for i in range(frame.inputs_count):
+        if strcmp(frame.input_names[i], frame.output_names[output]) == 0:
+            given, buffer = <object>frame.input_arrays[i], <object>frame.output_arrays[output]
+            if given.shape != buffer.shape:
+                raise InvalidArgument(
+                    f"run_into: output {frame.output_names[output].decode()!r}: got {array_words(buffer)}; the result "
+                    f"is {array_words(given)}")
+            buffer[...] = given
+    return 0

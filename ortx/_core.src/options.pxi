@@ -130,7 +130,7 @@ def run_options(table: Mapping[str, object] | None = None, /, **keywords) -> Run
     tag : str, optional
         Tag of the run in ORT's messages.
     log_severity_level : int, optional
-        Least severity of the run's messages, 0 (verbose) to 4 (fatal).
+        Least severity of the run's messages, 0 (verbose) to 4 (fatal); -1 for the session's, which is the default.
     log_verbosity_level : int, optional
         Level of detail of verbose messages.
 

@@ -41,15 +41,15 @@ cdef class Outputs:
         """Return the names, in the order of the values."""
         return self._names
 
-    def values(self) -> tuple:
+    def values(self) -> tuple[Any, ...]:
         """Return the values."""
         return self._values
 
-    def items(self) -> list[tuple[str, object]]:
+    def items(self) -> list[tuple[str, Any]]:
         """Return pairs of name and value."""
         return list(zip(self._names, self._values))
 
-    def asdict(self) -> dict[str, object]:
+    def asdict(self) -> dict[str, Any]:
         """Return a dictionary from names to values."""
         return dict(zip(self._names, self._values))
 

@@ -10,7 +10,7 @@ cdef class Session:
 
     def __cinit__(self):
         self.handle = NULL
-        self.running = 0
+        self.running_calls = 0
         self.is_closed = False
         self.drained = NULL
 
@@ -131,12 +131,12 @@ cdef class Session:
     cdef inline int start_call(self) except -1:
         if self.is_closed:
             raise SessionClosed(f"the session of {self.source} is closed; make a new one to run the model again")
-        self.running += 1
+        self.running_calls += 1
         return 0
 
     cdef inline void end_call(self) noexcept:
-        self.running -= 1
-        if self.running == 0 and self.drained != NULL:
+        self.running_calls -= 1
+        if self.running_calls == 0 and self.drained != NULL:
             PyThread_release_lock(self.drained)
         emit_waiting_messages()
 
@@ -181,6 +181,11 @@ cdef class Session:
         """Whether `close` was called."""
         return self.is_closed
 
+    @property
+    def running(self) -> int:
+        """Number of native calls in progress at this moment, over all threads."""
+        return self.running_calls
+
     def close(self) -> None:
         """Wait for running calls to end, then release the native session.
 
@@ -190,7 +195,7 @@ cdef class Session:
         """
         cdef OrtSession* handle
         self.is_closed = True
-        if self.running:
+        if self.running_calls:
             self.wait_until_drained()
         handle, self.handle = self.handle, NULL
         if handle != NULL:
@@ -239,6 +244,13 @@ cdef tuple names_argument(names):
     names = tuple(names)
     if not names:
         raise InvalidArgument("output_names: got an empty list; expected names of outputs, or None for all")
+    if len(names) > 1:  # ORT would give one buffer to both
+        seen = set()
+        for name in names:
+            if isinstance(name, str):
+                if name in seen:
+                    raise InvalidArgument(f"output_names: {name!r} is asked for twice")
+                seen.add(name)
     return names
 
 

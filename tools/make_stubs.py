@@ -1,0 +1,138 @@
+"""Write `ortx/_core.pyi` from the built module, or check that it is up to date.
+
+    python tools/make_stubs.py            # write
+    python tools/make_stubs.py --check    # exit with 1 if writing would change it
+
+Cython keeps the signatures and annotations of the source, so nothing is guessed here. stubgen, which looks at a module
+without running it, cannot see into a compiled one's functions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import inspect
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+from ortx import _core
+
+STUBS = Path(__file__).parents[1] / "ortx" / "_core.pyi"
+
+HEADER = '''"""Types of the compiled core. Written by tools/make_stubs.py; do not edit."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Never, Self, final
+
+from typing_extensions import Buffer
+
+from .library import LibraryInfo
+'''
+
+# What Python's data model says of a special method; Cython's slot wrappers say nothing.
+SPECIAL_METHODS = {
+    "__contains__": "(self, name: object, /) -> bool",
+    "__enter__": "(self) -> Self",
+    "__exit__": (
+        "(self, type: type[BaseException] | None = None, value: BaseException | None = None, "
+        "traceback: TracebackType | None = None) -> None"
+    ),
+    "__init__": "(self, *args: Never, **keywords: Never) -> None",  # made by functions only
+    "__getitem__": "(self, key: int | str | slice) -> Any",
+    "__iter__": "(self) -> Iterator[Any]",
+    "__len__": "(self) -> int",
+}
+
+
+def signature(function: object) -> str:
+    """Return a function's signature with its annotations as they stand in the source."""
+    shown = inspect.signature(function)  # type: ignore[arg-type]
+    parameters = [
+        parameter.replace(annotation="Any") if bare(parameter) else parameter for parameter in shown.parameters.values()
+    ]
+    return str(shown.replace(parameters=parameters)).replace("'", "").replace(": Any = None", "=None")
+
+
+def bare(parameter: inspect.Parameter) -> bool:
+    return parameter.annotation is inspect.Parameter.empty and parameter.name != "self"
+
+
+def class_lines(class_: type) -> Iterator[str]:
+    yield "@final"
+    yield f"class {class_.__name__}:"
+    members = list(member_lines(class_))
+    yield from members or ["    ..."]
+
+
+def member_lines(class_: type) -> Iterator[str]:
+    for name, member in vars(class_).items():
+        if name in SPECIAL_METHODS:
+            yield f"    def {name}{SPECIAL_METHODS[name]}: ..."
+        elif name.startswith("_"):
+            continue
+        elif inspect.isgetsetdescriptor(member):
+            first_line = (member.__doc__ or "").partition("\n")[0]
+            annotation = first_line.removeprefix(f"{name}: ")
+            yield "    @property"
+            yield f"    def {name}(self) -> {annotation}: ..."
+            if settable(name, class_):
+                yield f"    @{name}.setter"
+                yield f"    def {name}(self, value: {annotation}) -> None: ..."
+        else:
+            yield f"    def {name}{signature(member)}: ..."
+
+
+def settable(name: str, class_: type) -> bool:
+    """Try to set a property to what it is; only the classes below have any that can be set."""
+    examples = {_core.RunOptions: _core.run_options}
+    if class_ not in examples:
+        return False
+    example = examples[class_]()
+    try:
+        setattr(example, name, getattr(example, name))
+    except AttributeError:
+        return False
+    return True
+
+
+def formatted(source: str) -> str:
+    command = [sys.executable, "-m", "ruff", "format", "--stdin-filename", str(STUBS), "-"]
+    return subprocess.run(command, input=source, capture_output=True, text=True, check=True, encoding="utf-8").stdout
+
+
+def stub_lines(module: ModuleType) -> Iterator[str]:
+    yield HEADER
+    for name, member in sorted(vars(module).items()):
+        ours = getattr(member, "__module__", None) == module.__name__
+        if name.startswith("__") or not ours:
+            continue
+        if inspect.isclass(member):
+            yield from class_lines(member)
+        elif callable(member):
+            yield f"def {name}{signature(member)}: ..."
+
+
+def main() -> int:
+    """Write or check the stubs."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="only say whether they are up to date")
+    arguments = parser.parse_args()
+    wanted = formatted("\n".join(stub_lines(_core)) + "\n")
+    if not arguments.check:
+        STUBS.write_text(wanted, encoding="utf-8")
+        return 0
+    present = STUBS.read_text(encoding="utf-8")
+    difference = difflib.unified_diff(
+        present.splitlines(), wanted.splitlines(), str(STUBS), "built module", lineterm=""
+    )
+    print("\n".join(difference))
+    return int(present != wanted)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
