@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := setup.py pyproject.toml $(wildcard ortx/*.pyx ortx/*.pxd ortx/_core.src/* ortx/include/*)
 
 .DEFAULT_GOAL := test
-.PHONY: demo test bench lint types stubs clean
+.PHONY: demo test bench lint stubs clean
 
 demo: $(VENV)/with-demo ## build, install, and identify the files of this repository
 	$(BIN)/python examples/identify_files.py .
@@ -18,18 +18,11 @@ test: $(VENV)/with-test ## build, install, and run the whole suite
 bench: $(VENV)/with-bench ## measure against the C floor and the official package
 	$(BIN)/python -m benchmarks
 
-lint: $(VENV)/with-lint
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/cython-lint ortx
-	$(BIN)/cython -Wextra -Werror -o /dev/null ortx/_core.pyx
+lint: $(VENV)/with-test ## linters, compiler warnings, types, stubs; part of the suite, too
+	$(BIN)/python -m pytest tests/test_static_checks.py
 
-types: $(VENV)/with-type
-	$(BIN)/mypy
-	$(BIN)/stubtest ortx --allowlist tests/data/stubtest_allowlist.txt
-
-stubs: $(VENV)/with-type ## write ortx/_core.pyi anew from the built module
-	$(BIN)/python tools/make_stubs.py
+stubs: $(VENV)/with-test ## write ortx/_core.pyi anew from the built module
+	$(BIN)/python -m tools.make_stubs
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info ortx/*.so

@@ -3,6 +3,8 @@
 ``ortx.session("model.onnx")`` loads a model, ``session.run({"x": x})`` runs it.
 """
 
+from typing import TYPE_CHECKING
+
 from ._core import (
     Outputs,
     RunOptions,
@@ -41,8 +43,10 @@ from .errors import (
     RuntimeException,
     SessionClosed,
 )
-from .library import LibraryInfo
-from .valueinfo import ValueInfo
+
+if TYPE_CHECKING:
+    from .library import LibraryInfo
+    from .valueinfo import ValueInfo
 
 __version__ = "0.1.0"
 
@@ -84,3 +88,15 @@ __all__ = [
     "session",
     "session_from_bytes",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Import the two modules that nobody needs before the first session."""
+    if name == "LibraryInfo":
+        from .library import LibraryInfo as value
+    elif name == "ValueInfo":
+        from .valueinfo import ValueInfo as value
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value

@@ -34,12 +34,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy
 
-from . import cpus, library, options
 from .errors import (
     CallError, Error, InvalidArgument, InvalidProtobuf, InvalidType, LibraryError, NoSuchFile, NotSupported,
     OptionError, SessionClosed, error_from_status, nearest)
-from .library import LibraryInfo
-from .valueinfo import ValueInfo
+
+# The other leaves are imported where they are first needed: together they cost more than all else in `import ortx`.
 
 cnp.import_array()
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 __all__ = ["available"]
 
@@ -19,34 +18,34 @@ def available() -> int:
     return max(1, math.ceil(min(allowed, cgroup_quota())))
 
 
-def cgroup_quota(root: Path = Path("/")) -> float:
+def cgroup_quota(root: str | os.PathLike[str] = "") -> float:
     """Return the CPU quota of this process's control groups (version 1 or 2) in CPUs; infinity if there is none."""
-    return min((quota for quota in _quotas(root)), default=math.inf)
+    return min((quota for quota in _quotas(os.fspath(root))), default=math.inf)
 
 
-def _quotas(root: Path) -> Iterator[float]:
-    for line in _words_of(root / "proc/self/cgroup", "\n"):
+def _quotas(root: str) -> Iterator[float]:
+    for line in _words_of(f"{root}/proc/self/cgroup", "\n"):
         _, _, controllers_and_path = line.partition(":")
         controllers, _, path = controllers_and_path.partition(":")
         if not controllers:  # version 2
-            for folder in _upwards(root / "sys/fs/cgroup", path):
-                yield _quota(_words_of(folder / "cpu.max"))
+            for folder in _upwards(f"{root}/sys/fs/cgroup", path):
+                yield _quota(_words_of(f"{folder}/cpu.max"))
         elif "cpu" in controllers.split(","):
-            for folder in _upwards(root / "sys/fs/cgroup/cpu", path):
-                words = _words_of(folder / "cpu.cfs_quota_us") + _words_of(folder / "cpu.cfs_period_us")
-                yield _quota(words)
+            for folder in _upwards(f"{root}/sys/fs/cgroup/cpu", path):
+                yield _quota(_words_of(f"{folder}/cpu.cfs_quota_us") + _words_of(f"{folder}/cpu.cfs_period_us"))
 
 
-def _upwards(mount: Path, path: str) -> Iterator[Path]:
+def _upwards(mount: str, path: str) -> Iterator[str]:
     """Yield the group's folder and all above it: each may set a limit. Inside a container only the last one exists."""
     parts = [part for part in path.split("/") if part not in ("", "..")]
     for depth in range(len(parts), -1, -1):
-        yield mount.joinpath(*parts[:depth])
+        yield "/".join([mount, *parts[:depth]])
 
 
-def _words_of(file: Path, separator: str | None = None) -> list[str]:
+def _words_of(file: str, separator: str | None = None) -> list[str]:
     try:
-        return file.read_text().split(separator)
+        with open(file, encoding="utf-8", errors="replace") as opened:
+            return opened.read().split(separator)
     except OSError:  # not Linux, or no such controller
         return []
 

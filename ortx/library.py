@@ -7,13 +7,13 @@ platform. The core turns the address that `open_library` returns into the functi
 from __future__ import annotations
 
 import ctypes
+import fnmatch
 import importlib.util
 import os
 import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from .errors import LibraryError, LibraryNotFound, LibraryTooOld, NoSuchFile
 
@@ -69,28 +69,36 @@ class Candidate:
 
 
 def candidates(path: str | os.PathLike[str] | None) -> Iterator[Candidate]:
-    """Yield the places to look at, best first."""
+    """Yield the places to look at, best first.
+
+    A path that somebody named is made absolute, since the loader takes a bare file name for one to look up.
+    """
     if path is not None:
-        yield Candidate(os.fspath(path), "the argument of ortx.load_library", binding=True)
+        yield Candidate(os.path.abspath(path), "the argument of ortx.load_library", binding=True)
         return
     from_environment = os.environ.get(ENVIRONMENT_VARIABLE)
     if from_environment:
-        yield Candidate(from_environment, f"the environment variable {ENVIRONMENT_VARIABLE}", binding=True)
+        origin = f"the environment variable {ENVIRONMENT_VARIABLE}"
+        yield Candidate(os.path.abspath(from_environment), origin, binding=True)
         return
     for file in _files_of_installed_package():
-        yield Candidate(str(file), "the installed package onnxruntime", binding=True)
+        yield Candidate(file, "the installed package onnxruntime", binding=True)
     for name in _SYSTEM_NAMES:
         yield Candidate(name, "the system's loader", binding=False)
 
 
-def _files_of_installed_package() -> list[Path]:
+def _files_of_installed_package() -> list[str]:
     """Find the library of the package ``onnxruntime`` (any flavour) without importing it."""
     try:
         spec = importlib.util.find_spec("onnxruntime")
-    except ValueError:  # something put a module without a spec into sys.modules
+    except (ImportError, ValueError):  # an import hook forbids it; a module without a spec is in sys.modules
         return []
-    folders = spec.submodule_search_locations if spec is not None else None
-    return [file for folder in folders or () for file in sorted(Path(folder, "capi").glob(_FILE_PATTERN))]
+    files = []
+    for folder in (spec.submodule_search_locations if spec is not None else None) or ():
+        capi = os.path.join(folder, "capi")
+        names = os.listdir(capi) if os.path.isdir(capi) else []
+        files += [os.path.join(capi, name) for name in sorted(fnmatch.filter(names, _FILE_PATTERN))]
+    return files
 
 
 def open_library(candidate: Candidate) -> int:

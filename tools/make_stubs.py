@@ -1,7 +1,7 @@
 """Write `ortx/_core.pyi` from the built module, or check that it is up to date.
 
-    python tools/make_stubs.py            # write
-    python tools/make_stubs.py --check    # exit with 1 if writing would change it
+    python -m tools.make_stubs            # write
+    python -m tools.make_stubs --check    # exit with 1 if writing would change it
 
 Cython keeps the signatures and annotations of the source, so nothing is guessed here. stubgen, which looks at a module
 without running it, cannot see into a compiled one's functions.

@@ -79,7 +79,8 @@ cdef int open_api(path) except -1:
     cdef const OrtApiBase* base
     cdef const OrtApi* table
     cdef uint32_t version
-    if not configuration.telemetry:
+    from . import library
+    if not current_configuration().telemetry:
         # ORT reads it when the first environment is made, and starts a thread unless it is set.
         os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     candidate, address = library.open_first(path)
@@ -91,7 +92,7 @@ cdef int open_api(path) except -1:
         raise LibraryError(
             f"the ONNX Runtime library {candidate.path!r} (version {runtime_version}) does not offer version "
             f"{version} of its C API")
-    loaded_library = LibraryInfo(
+    loaded_library = library.LibraryInfo(
         path=candidate.path, origin=candidate.origin, version=runtime_version, api_version=version,
         build_info=table.GetBuildInfoString().decode())
     api_version = version

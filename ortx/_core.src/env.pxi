@@ -3,8 +3,16 @@
 
 cdef OrtEnv* env = NULL
 cdef OrtRunOptions* default_run_options = NULL  # shared by all runs without options: for NULL, ORT makes one each time
-cdef object configuration = options.RuntimeConfiguration()
+cdef object configuration = None                # options.RuntimeConfiguration, once it was asked for
 cdef Py_ssize_t open_sessions = 0
+
+
+cdef object current_configuration():
+    global configuration
+    if configuration is None:
+        from . import options
+        configuration = options.RuntimeConfiguration()
+    return configuration
 
 
 def configure(table: Mapping[str, object] | None = None, /, **keywords) -> None:
@@ -39,13 +47,15 @@ def configure(table: Mapping[str, object] | None = None, /, **keywords) -> None:
     ``CreateEnvWithCustomLoggerAndGlobalThreadPools`` and ``UpdateEnvWithCustomLogLevel``.
     """
     global configuration
+    from . import options
     with setup_lock:
+        present = current_configuration()
         wanted = options.read_table(
-            options.RuntimeConfiguration, "ortx.configure", table, keywords, defaults=configuration)
+            options.RuntimeConfiguration, "ortx.configure", table, keywords, defaults=present)
         if open_sessions:
             raise Error(
                 f"configure: {open_sessions} session(s) are open; call ortx.configure before the first session is made")
-        changes = options.changed(configuration, wanted)
+        changes = options.changed(present, wanted)
         if env != NULL:
             fixed = [name for name in changes if name != "log_severity_level"]
             if fixed:
@@ -56,6 +66,12 @@ def configure(table: Mapping[str, object] | None = None, /, **keywords) -> None:
         elif api != NULL and "telemetry" in changes:
             raise Error("configure: too late to change telemetry: the library is loaded already")
         configuration = wanted
+
+
+cdef int threads_or_default(int count) except -1:
+    """Return a number of threads for ORT, never 0: it would count the host's cores and pin threads to them."""
+    from . import cpus
+    return count or cpus.available()
 
 
 cdef int ensure_env() except -1:
@@ -69,18 +85,19 @@ cdef int ensure_env() except -1:
         if env != NULL:
             return 0
         ensure_library()
-        log_id = configuration.log_id.encode()
+        wanted = current_configuration()
+        log_id = wanted.log_id.encode()
         log_id_characters = <const char*>PyBytes_AS_STRING(log_id)
-        severity = <OrtLoggingLevel><int>configuration.log_severity_level
+        severity = <OrtLoggingLevel><int>wanted.log_severity_level
         if default_run_options == NULL:
             check(api.CreateRunOptions(&default_run_options))
-        if configuration.use_global_thread_pools:
+        if wanted.use_global_thread_pools:
             check(api.CreateThreadingOptions(&threading_options))
             try:
                 check(api.SetGlobalIntraOpNumThreads(
-                    threading_options, configuration.global_intra_op_num_threads or cpus.available()))
+                    threading_options, threads_or_default(wanted.global_intra_op_num_threads)))
                 check(api.SetGlobalInterOpNumThreads(
-                    threading_options, configuration.global_inter_op_num_threads or cpus.available()))
+                    threading_options, threads_or_default(wanted.global_inter_op_num_threads)))
                 with nogil:
                     check(api.CreateEnvWithCustomLoggerAndGlobalThreadPools(
                         receive_message, NULL, severity, log_id_characters, threading_options, &created))

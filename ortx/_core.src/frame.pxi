@@ -113,24 +113,38 @@ cdef Outputs marshal_run(
 
 cdef Outputs marshal_run_into(
         Frame* frame, Signature input_signature, Signature output_signature, inputs, outputs):
-    """Fill in a call whose outputs go into callers' buffers. Return their names and the caller's own objects."""
-    problems = []
+    """Fill in a call whose outputs go into callers' buffers. Return their names and the caller's own objects.
+
+    In the plain case the objects are the arrays that the frame holds, and are left out.
+    """
+    cdef list problems = None
     if (add_simple_values(frame, input_signature, inputs, False)
             and frame.required_count == input_signature.required
-            and add_simple_values(frame, output_signature, outputs, True)):
-        if PyDict_CheckExact(outputs):
-            result = make_outputs(tuple(<dict>outputs), tuple((<dict>outputs).values()))
-        else:
-            result = make_outputs(output_signature.names[:len(outputs)], tuple(outputs))
+            and add_simple_values(frame, output_signature, outputs, True)
+            and frame.outputs_count > 0):
+        if has_overlaps(frame):
+            problems = []
+        result = make_outputs(simple_names(frame, output_signature, outputs), None)
     else:
         frame_clear(frame)
+        problems = []
         add_any_inputs(frame, input_signature, inputs, problems)
         result = add_any_outputs(frame, output_signature, outputs, problems)
-    find_overlaps(frame, problems)
-    if not result._names and not problems:
-        problems.append(f"outputs: none given; the model has {', '.join(output_signature.names)}")
-    raise_problems("run_into", problems)
+    if problems is not None:
+        find_overlaps(frame, problems)
+        raise_problems("run_into", problems)
     return result
+
+
+cdef inline tuple simple_names(Frame* frame, Signature signature, values):
+    """Return the names of outputs that `add_simple_values` has added."""
+    cdef Py_ssize_t i
+    for i in range(frame.outputs_count):
+        if frame.output_names[i] != signature.slots[i].name:
+            return tuple(<dict>values)
+    if frame.outputs_count == signature.count:
+        return signature.names
+    return signature.names[:frame.outputs_count]
 
 
 cdef int raise_problems(str function, list problems) except -1:
@@ -216,6 +230,8 @@ cdef Outputs add_any_outputs(Frame* frame, Signature signature, outputs, list pr
             add_output(frame, &signature.slots[index], admitted)
             names.append(signature.names[index])
             values.append(value)
+    if not outputs and not problems:
+        problems.append(f"outputs: none given; the model has {', '.join(signature.names)}")
     return make_outputs(tuple(names), tuple(values))
 
 
@@ -274,27 +290,38 @@ cdef str no_such_name(Signature signature, name):
             f"(it has {', '.join(signature.names)})")
 
 
+cdef inline bint has_overlaps(Frame* frame) noexcept:
+    cdef Py_ssize_t i, k
+    for i in range(frame.outputs_count):
+        for k in range(i):
+            if overlap(frame.output_arrays[i], frame.output_arrays[k]):
+                return True
+        for k in range(frame.inputs_count):
+            if overlap(frame.output_arrays[i], frame.input_arrays[k]):
+                return True
+    return False
+
+
 cdef int find_overlaps(Frame* frame, list problems) except -1:
     """Refuse output buffers that share memory with one another or with an input: ORT writes and reads in any order."""
     cdef Py_ssize_t i, k
     for i in range(frame.outputs_count):
-        if frame.output_arrays[i] == NULL:
-            continue
+        output = f"output {frame.output_names[i].decode()!r}: shares memory with"
         for k in range(i):
-            if frame.output_arrays[k] != NULL and overlap(frame.output_arrays[i], frame.output_arrays[k]):
-                problems.append(
-                    f"output {frame.output_names[i].decode()!r}: shares memory with output "
-                    f"{frame.output_names[k].decode()!r}; give each a buffer of its own")
+            if overlap(frame.output_arrays[i], frame.output_arrays[k]):
+                problems.append(f"{output} output {frame.output_names[k].decode()!r}; give each a buffer of its own")
         for k in range(frame.inputs_count):
             if overlap(frame.output_arrays[i], frame.input_arrays[k]):
                 problems.append(
-                    f"output {frame.output_names[i].decode()!r}: shares memory with input "
-                    f"{frame.input_names[k].decode()!r}, which may be read after it is written; give it its own")
+                    f"{output} input {frame.input_names[k].decode()!r}, which may be read after it is written; give it "
+                    "a buffer of its own")
     return 0
 
 
 cdef inline bint overlap(PyObject* first, PyObject* second) noexcept:
-    """Whether two C-contiguous arrays have bytes in common."""
+    """Whether two C-contiguous arrays have bytes in common; NULL (ORT allocates) has none."""
+    if first == NULL or second == NULL:
+        return False
     cdef char* first_data = <char*>cnp.PyArray_DATA(<cnp.ndarray>first)
     cdef char* second_data = <char*>cnp.PyArray_DATA(<cnp.ndarray>second)
     return (first_data < second_data + cnp.PyArray_NBYTES(<cnp.ndarray>second)
@@ -315,7 +342,7 @@ cdef Outputs unmarshal(Frame* frame, Outputs outputs, Signature passed_through):
     cdef tuple values = PyTuple_New(frame.outputs_count)
     for i in range(frame.outputs_count):
         if frame.output_arrays[i] != NULL:
-            item = outputs._values[i]
+            item = <object>frame.output_arrays[i] if outputs._values is None else outputs._values[i]
             if passed_through is not None:
                 copy_passed_through(frame, i)
         else:

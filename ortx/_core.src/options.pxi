@@ -2,9 +2,8 @@
 
 cdef int fill_session_options(OrtSessionOptions* native, table) except -1:
     """Hand a `SessionOptions` table to ORT, option by option."""
-    # 0 would make ORT count the host's cores and pin threads to them, whatever this process may use.
-    check(api.SetIntraOpNumThreads(native, table.intra_op_num_threads or cpus.available()))
-    check(api.SetInterOpNumThreads(native, table.inter_op_num_threads or cpus.available()))
+    check(api.SetIntraOpNumThreads(native, threads_or_default(table.intra_op_num_threads)))
+    check(api.SetInterOpNumThreads(native, threads_or_default(table.inter_op_num_threads)))
     if table.graph_optimization_level is not None:
         if table.graph_optimization_level == ORT_ENABLE_LAYOUT:
             require_version(23, "graph_optimization_level='layout'")
@@ -15,7 +14,7 @@ cdef int fill_session_options(OrtSessionOptions* native, table) except -1:
     if table.deterministic_compute is not None:
         check(api.SetDeterministicCompute(native, table.deterministic_compute))
     if table.disable_per_session_threads:
-        if not configuration.use_global_thread_pools:
+        if not current_configuration().use_global_thread_pools:
             raise OptionError(
                 "ortx.session: option 'disable_per_session_threads': there are no global thread pools to use; make "
                 "them with ortx.configure(use_global_thread_pools=True) before the first session")
@@ -106,6 +105,7 @@ cdef class RunOptions:
 
     def set(self, table: Mapping[str, object] | None = None, /, **keywords) -> None:
         """Set some of the options that `ortx.run_options` takes; the others keep their values."""
+        from . import options
         wanted = options.read_table(options.RunOptionsTable, "ortx.run_options", table, keywords)
         if wanted.tag is not None:
             tag = wanted.tag.encode()

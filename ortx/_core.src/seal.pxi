@@ -1,5 +1,5 @@
-# Classes that only ortx itself makes. `__init__` of such a class names the public constructor; `hide_new` takes away the
-# way around it.
+# Classes that only ortx itself makes. `__init__` of such a class names the public constructor; `hide_new` takes away
+# the way around it.
 
 cdef extern from *:
     """

@@ -367,6 +367,7 @@ def session_from_bytes(
 
 
 cdef object read_session_options(function, table, keywords):
+    from . import options
     return options.read_table(options.SessionOptions, function, table, keywords)
 
 

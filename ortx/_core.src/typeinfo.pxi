@@ -15,6 +15,7 @@ cdef dict ONNX_TYPE_WORDS = {
 cdef object value_info(const OrtTypeInfo* type_info, str name):
     """Read an OrtTypeInfo, which stays the caller's, into a ValueInfo."""
     cdef ONNXType onnx_type = ONNX_TYPE_UNKNOWN
+    from .valueinfo import ValueInfo
     check(api.GetOnnxTypeFromTypeInfo(type_info, &onnx_type))
     word = ONNX_TYPE_WORDS.get(onnx_type, "unknown")
     if onnx_type == ONNX_TYPE_TENSOR or onnx_type == ONNX_TYPE_SPARSETENSOR:
@@ -34,6 +35,7 @@ cdef object value_info(const OrtTypeInfo* type_info, str name):
 
 
 cdef object tensor_info(const OrtTypeInfo* type_info, str name, str word):
+    from .valueinfo import ValueInfo
     cdef const OrtTensorTypeAndShapeInfo* info = NULL
     cdef ONNXTensorElementDataType element_type = ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED
     cdef size_t rank = 0

@@ -1,0 +1,201 @@
+"""What every test may use: a C compiler, other versions of ONNX Runtime, a fresh interpreter, and the leak check."""
+
+from __future__ import annotations
+
+import gc
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import ortx
+from ortx import _core
+
+PACKAGE_FOLDER = Path(ortx.__file__).parents[1]
+WHEEL_CACHE = Path(__file__).parents[1] / "build" / "wheels"
+SHARED_LIBRARY_SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
+
+# What is taken out of a wheel: the library itself and the one it loads for shared providers.
+LIBRARY_IN_WHEEL = re.compile(
+    r"onnxruntime/capi/(?P<name>(?:lib)?onnxruntime(?P<shared>_providers_shared)?"
+    r"(?:\.so(?:\.\d+)*|(?:\.\d+)*\.dylib|\.dll))"
+)
+
+TEST_FAILED = pytest.StashKey[bool]()
+
+
+# --- the leak check
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    report = yield
+    if call.when == "call":
+        item.stash[TEST_FAILED] = call.excinfo is not None
+    return report
+
+
+@pytest.fixture(autouse=True)
+def _every_test_ends_with_the_live_handle_count_it_began_with(
+    request: pytest.FixtureRequest,
+) -> Iterator[None]:
+    before = _core._live_handles()
+    yield
+    if request.node.stash.get(TEST_FAILED, False):
+        return  # the traceback still refers to everything that the test had in its hands
+    after = _core._live_handles()
+    if after != before:  # collecting costs some 20 ms, so only where there may be something to collect
+        gc.collect()
+        after = _core._live_handles()
+    assert after == before, "the test left native handles behind (or released some of others)"
+
+
+# --- a C compiler
+
+
+@pytest.fixture(scope="session")
+def c_compiler() -> list[str]:
+    """The command of a C compiler driver that understands gcc's options, as a list to put arguments behind."""
+    if sys.platform == "win32":
+        pytest.skip("needs a C compiler driver with gcc's options, which Windows does not have")
+    for command in (os.environ.get("CC"), sysconfig.get_config_var("CC"), "cc", "gcc", "clang"):
+        words = shlex.split(command or "")
+        if words and shutil.which(words[0]):
+            return words
+    pytest.skip("needs a C compiler: none of $CC, Python's own, cc, gcc, clang is here")
+
+
+@pytest.fixture
+def compile_shared(c_compiler: list[str], tmp_path: Path) -> Callable[..., Path]:
+    """Build a shared library from C source that may include ortx_capi.h: `compile_shared(source, name) -> Path`."""
+
+    def compile_shared(source: str, name: str) -> Path:
+        file, library = tmp_path / f"{name}.c", tmp_path / f"{name}{SHARED_LIBRARY_SUFFIX}"
+        file.write_text(source)
+        done = subprocess.run(
+            [
+                *c_compiler,
+                "-shared",
+                "-fPIC",
+                "-O0",
+                "-w",
+                "-I",
+                ortx.get_include(),
+                "-o",
+                library,
+                file,
+            ],
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        return library
+
+    return compile_shared
+
+
+# --- other versions of ONNX Runtime
+
+
+@pytest.fixture(scope="session")
+def runtime_wheel() -> Callable[[str], Path]:
+    """Return the shared library of a version of ONNX Runtime, from a wheel that is downloaded once and kept."""
+    reasons: dict[str, str] = {}
+
+    def runtime_wheel(version: str) -> Path:
+        folder = WHEEL_CACHE / f"onnxruntime-{version}-{sysconfig.get_platform()}"
+        if not folder.is_dir() and version not in reasons:
+            reasons[version] = download_runtime(version, folder)
+        if reasons.get(version):
+            pytest.skip(reasons[version])
+        (library,) = [
+            file
+            for file in folder.iterdir()
+            if (match := LIBRARY_IN_WHEEL.fullmatch(f"onnxruntime/capi/{file.name}")) and not match["shared"]
+        ]
+        return library
+
+    return runtime_wheel
+
+
+def download_runtime(version: str, folder: Path) -> str:
+    """Put the libraries of a wheel into `folder`; return what is missing if that does not work, else an empty text."""
+    WHEEL_CACHE.mkdir(parents=True, exist_ok=True)
+    # Another run may do the same now: each works in a folder of its own, and the first to rename it is right.
+    with tempfile.TemporaryDirectory(dir=WHEEL_CACHE, ignore_cleanup_errors=True) as work:
+        command = [sys.executable, "-m", "pip", "download", f"onnxruntime=={version}", "--no-deps"]
+        # Only the library inside is used, so any Python will do: 3.12 is one that all tested versions have wheels for.
+        command += [
+            "--only-binary=:all:",
+            "--implementation=cp",
+            "--python-version=3.12",
+            "--abi=cp312",
+        ]
+        command += [
+            "--quiet",
+            "--disable-pip-version-check",
+            "--retries=1",
+            "--timeout=15",
+            "--dest",
+            work,
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        wheels = list(Path(work).glob("*.whl"))
+        if done.returncode != 0 or not wheels:
+            said = done.stderr.strip().splitlines() or ["pip said nothing"]
+            return f"needs the wheel of onnxruntime {version}, which pip could not download: {said[-1]}"
+        unpacked = Path(work, "unpacked")
+        unpacked.mkdir()
+        with zipfile.ZipFile(wheels[0]) as wheel:
+            for member in wheel.namelist():
+                if match := LIBRARY_IN_WHEEL.fullmatch(member):
+                    Path(unpacked, match["name"]).write_bytes(wheel.read(member))
+        try:
+            unpacked.rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+    return ""
+
+
+# --- a fresh interpreter
+
+
+@pytest.fixture(scope="session")
+def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run code in an interpreter of its own: `run_python(code, *arguments, NAME="value") -> CompletedProcess`.
+
+    Its environment has nothing that steers ortx or ONNX Runtime but what is given as keywords; None removes a
+    variable. Warnings are errors. `PYTHONPATH`, if given, comes before the folder that ortx is in.
+    """
+
+    def run_python(code: str, *arguments: object, **environment: object) -> subprocess.CompletedProcess[str]:
+        variables = {
+            name: value for name, value in os.environ.items() if not name.startswith(("ORT_", "ORTX_", "PYTHON"))
+        }
+        paths = [environment.pop("PYTHONPATH", None), PACKAGE_FOLDER, os.environ.get("PYTHONPATH")]
+        variables["PYTHONPATH"] = os.pathsep.join(str(path) for path in paths if path)
+        for name, value in environment.items():
+            variables.pop(name, None)
+            if value is not None:
+                variables[name] = str(value)
+        return subprocess.run(
+            [sys.executable, "-W", "error", "-c", code, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            env=variables | {"PYTHONIOENCODING": "utf-8"},
+            timeout=120,
+            stdin=subprocess.DEVNULL,
+        )
+
+    return run_python
