@@ -3,6 +3,7 @@
 ``ortx.session("model.onnx")`` loads a model, ``session.run({"x": x})`` runs it.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ._core import (
@@ -91,12 +92,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Import the two modules that nobody needs before the first session."""
-    if name == "LibraryInfo":
-        from .library import LibraryInfo as value
-    elif name == "ValueInfo":
-        from .valueinfo import ValueInfo as value
-    else:
+    """Import what nobody needs before the first session."""
+    module = {"LibraryInfo": "library", "ValueInfo": "valueinfo"}.get(name)
+    if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
-    return value
+    return getattr(import_module(f".{module}", __name__), name)

@@ -36,7 +36,7 @@ import numpy
 
 from .errors import (
     CallError, Error, InvalidArgument, InvalidProtobuf, InvalidType, LibraryError, NoSuchFile, NotSupported,
-    OptionError, SessionClosed, error_from_status, nearest)
+    OptionError, SessionClosed, error_from_status, nearest, shown)
 
 # The other leaves are imported where they are first needed: together they cost more than all else in `import ortx`.
 

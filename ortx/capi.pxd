@@ -156,8 +156,6 @@ cdef extern from "ortx_capi.h" nogil:
             OrtSessionOptions* options, const ORTCHAR_T* optimized_model_filepath) noexcept nogil
         OrtStatus* (*SetSessionExecutionMode)(
             OrtSessionOptions* options, ExecutionMode execution_mode) noexcept nogil
-        OrtStatus* (*EnableProfiling)(
-            OrtSessionOptions* options, const ORTCHAR_T* profile_file_prefix) noexcept nogil
         OrtStatus* (*EnableMemPattern)(OrtSessionOptions* options) noexcept nogil
         OrtStatus* (*DisableMemPattern)(OrtSessionOptions* options) noexcept nogil
         OrtStatus* (*EnableCpuMemArena)(OrtSessionOptions* options) noexcept nogil
@@ -205,7 +203,6 @@ cdef extern from "ortx_capi.h" nogil:
         OrtStatus* (*CreateTensorWithDataAsOrtValue)(
             const OrtMemoryInfo* info, void* p_data, size_t p_data_len, const int64_t* shape,
             size_t shape_len, ONNXTensorElementDataType type, OrtValue** out) noexcept nogil
-        OrtStatus* (*IsTensor)(const OrtValue* value, int* out) noexcept nogil
         OrtStatus* (*GetTensorMutableData)(OrtValue* value, void** out) noexcept nogil
         OrtStatus* (*CastTypeInfoToTensorInfo)(
             const OrtTypeInfo* type_info, const OrtTensorTypeAndShapeInfo** out) noexcept nogil
@@ -243,8 +240,6 @@ cdef extern from "ortx_capi.h" nogil:
         OrtStatus* (*DisablePerSessionThreads)(OrtSessionOptions* options) noexcept nogil
         OrtStatus* (*CreateThreadingOptions)(OrtThreadingOptions** out) noexcept nogil
         void (*ReleaseThreadingOptions)(OrtThreadingOptions* input) noexcept nogil
-        OrtStatus* (*AddSessionConfigEntry)(
-            OrtSessionOptions* options, const char* config_key, const char* config_value) noexcept nogil
         OrtStatus* (*SetGlobalIntraOpNumThreads)(
             OrtThreadingOptions* tp_options, int intra_op_num_threads) noexcept nogil
         OrtStatus* (*SetGlobalInterOpNumThreads)(
@@ -255,9 +250,6 @@ cdef extern from "ortx_capi.h" nogil:
         OrtStatus* (*AddRunConfigEntry)(
             OrtRunOptions* options, const char* config_key, const char* config_value) noexcept nogil
         OrtStatus* (*HasValue)(const OrtValue* value, int* out) noexcept nogil
-        OrtStatus* (*GetTensorMemoryInfo)(
-            const OrtValue* value, const OrtMemoryInfo** mem_info) noexcept nogil
-        void (*MemoryInfoGetDeviceType)(const OrtMemoryInfo* ptr, OrtMemoryInfoDeviceType* out) noexcept nogil
         OrtStatus* (*UpdateEnvWithCustomLogLevel)(
             OrtEnv* ort_env, OrtLoggingLevel log_severity_level) noexcept nogil
         OrtStatus* (*CastTypeInfoToOptionalTypeInfo)(

@@ -44,7 +44,7 @@ def _upwards(mount: str, path: str) -> Iterator[str]:
 
 def _words_of(file: str, separator: str | None = None) -> list[str]:
     try:
-        with open(file, encoding="utf-8", errors="replace") as opened:
+        with open(file, encoding="utf-8", errors="surrogateescape") as opened:
             return opened.read().split(separator)
     except OSError:  # not Linux, or no such controller
         return []

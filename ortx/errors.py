@@ -234,13 +234,29 @@ _CLASS_OF_CODE: dict[int, type[Error]] = {
 def error_from_status(code: int, message: str) -> Error:
     """Make the exception for an ``OrtStatus``; a code that is newer than ortx gives a plain `Error`."""
     error = _CLASS_OF_CODE.get(code, Error)(message)
-    error.code = code
+    if code not in _CLASS_OF_CODE:
+        error.code = code
     return error
+
+
+def shown(value: object, quote: bool = False) -> str:
+    """Describe a value for a message: its beginning and its type, whatever its ``repr`` does."""
+    import reprlib  # only when something is already wrong
+
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = 60
+    try:
+        text = short.repr(value)
+    except Exception:
+        return f"an unprintable {type(value).__name__}"
+    return text if quote else f"{text} ({type(value).__name__})"
 
 
 def nearest(name: object, valid: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the valid name that is nearest to `name`, or an empty string."""
     import difflib  # only when something is already wrong
 
-    close = difflib.get_close_matches(str(name), list(valid), n=1)
+    if not isinstance(name, str):
+        return ""
+    close = difflib.get_close_matches(name, list(valid), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from .errors import OptionError, OptionTypeError, nearest
+from .errors import OptionError, OptionTypeError, nearest, shown
 
 __all__ = ["RunOptionsTable", "RuntimeConfiguration", "SessionOptions", "read_table"]
 
@@ -76,6 +76,10 @@ def path(value: object) -> str:
         raise _Refusal("a path as str or os.PathLike", OptionTypeError)
     if not name or "\0" in name:
         raise _Refusal("a path that is not empty and has no NUL character")
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        raise _Refusal("a path that the file system can have (it holds a lone surrogate)") from None
     return name
 
 
@@ -189,7 +193,7 @@ def read_table(
         given = dict(table)
     else:
         raise OptionTypeError(
-            f"{function}: options: got {_shown(table)}; expected a mapping from option names to values"
+            f"{function}: options: got {shown(table)}; expected a mapping from option names to values"
         )
     given.update(keywords)
     return dataclasses.replace(
@@ -210,19 +214,14 @@ def _read(fields: dict[str, Any], function: str, given: Mapping[str, object]) ->
     for name, value in given.items():
         field = fields.get(name)
         if field is None:
+            valid = ", ".join(fields)
             raise OptionError(
-                f"{function}: unknown option {name!r}{nearest(name, fields)} (valid: {', '.join(fields)})"
+                f"{function}: unknown option {shown(name, quote=True)}{nearest(name, fields)} (valid: {valid})"
             )
         try:
             values[name] = field.metadata["reader"](value)
         except _Refusal as refusal:
             raise refusal.error(
-                f"{function}: option {name!r}: got {_shown(value)}; expected {refusal.expected}{refusal.hint}"
+                f"{function}: option {name!r}: got {shown(value)}; expected {refusal.expected}{refusal.hint}"
             ) from None
     return values
-
-
-def _shown(value: object) -> str:
-    shown = repr(value)
-    shown = shown if len(shown) <= 80 else shown[:77] + "..."
-    return f"{shown} ({type(value).__name__})"

@@ -80,13 +80,13 @@ cdef int open_api(path) except -1:
     cdef const OrtApi* table
     cdef uint32_t version
     from . import library
+    candidate, address = library.open_first(path)
+    base = (<OrtGetApiBaseFunction><uintptr_t>address)()
+    runtime_version = base.GetVersionString().decode("utf-8", "replace")
+    version = library.api_version_of(runtime_version, ORTX_API_VERSION, ORTX_OLDEST_API_VERSION, candidate)
     if not current_configuration().telemetry:
         # ORT reads it when the first environment is made, and starts a thread unless it is set.
         os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    candidate, address = library.open_first(path)
-    base = (<OrtGetApiBaseFunction><uintptr_t>address)()
-    runtime_version = base.GetVersionString().decode()
-    version = library.api_version_of(runtime_version, ORTX_API_VERSION, ORTX_OLDEST_API_VERSION, candidate)
     table = base.GetApi(version)
     if table == NULL:
         raise LibraryError(

@@ -286,8 +286,8 @@ cdef list indexed_values(Signature signature, values, list problems):
 
 
 cdef str no_such_name(Signature signature, name):
-    return (f"{signature.kind} {name!r}: the model has no such {signature.kind}{nearest(name, signature.names)} "
-            f"(it has {', '.join(signature.names)})")
+    kind, suggestion = signature.kind, nearest(name, signature.names)
+    return f"{kind} {shown(name, True)}: the model has no such {kind}{suggestion} (it has {', '.join(signature.names)})"
 
 
 cdef inline bint has_overlaps(Frame* frame) noexcept:

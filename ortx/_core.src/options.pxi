@@ -103,6 +103,16 @@ cdef class RunOptions:
         """Allow runs again after `terminate`. Stands for ``RunOptionsUnsetTerminate``."""
         check(api.RunOptionsUnsetTerminate(self.handle))
 
+    def add_config_entry(self, key: str, value: str) -> None:
+        """Set an entry of ONNX Runtime's run configuration, such as ``"memory.enable_memory_arena_shrinkage"``.
+
+        A later value for the same key wins. Raises `InvalidType` unless `key` and `value` are strings, and
+        `InvalidArgument` for what ONNX Runtime refuses, an empty key for example. Stands for ``AddRunConfigEntry``.
+        """
+        encoded_key = text_argument("add_config_entry", "key", key)
+        encoded_value = text_argument("add_config_entry", "value", value)
+        check(api.AddRunConfigEntry(self.handle, PyBytes_AS_STRING(encoded_key), PyBytes_AS_STRING(encoded_value)))
+
     def set(self, table: Mapping[str, object] | None = None, /, **keywords) -> None:
         """Set some of the options that `ortx.run_options` takes; the others keep their values."""
         from . import options

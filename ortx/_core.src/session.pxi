@@ -120,13 +120,14 @@ cdef class Session:
 
     cdef int call(self, Frame* frame, const OrtRunOptions* native_options) except -1:
         """Make the native call; `close` waits for it."""
+        cdef OrtStatus* status
         self.start_call()
-        try:
-            with nogil:
-                check(frame_run(frame, self.handle, native_options))
-        finally:
-            self.end_call()
-        return 0
+        with nogil:
+            status = frame_run(frame, self.handle, native_options)
+        self.end_call()
+        # No Python code above: whatever runs from here on, a logging handler for one, may close this session.
+        emit_waiting_messages()
+        return check(status)
 
     cdef inline int start_call(self) except -1:
         if self.is_closed:
@@ -138,7 +139,6 @@ cdef class Session:
         self.running_calls -= 1
         if self.running_calls == 0 and self.drained != NULL:
             PyThread_release_lock(self.drained)
-        emit_waiting_messages()
 
     # --- look at ---
 

@@ -19,7 +19,23 @@ cdef str path_argument(function, argument, path):
             f"{function}: {argument}: got {type(path).__name__}; expected a path as str or os.PathLike")
     if not name or "\0" in name:
         raise InvalidArgument(f"{function}: {argument}: got {name!r}; expected a path that is not empty and has no NUL")
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        raise InvalidArgument(f"{function}: {argument}: got {name!r}, which no file can be called") from None
     return name
+
+
+cdef bytes text_argument(function, argument, text):
+    """Return a string argument as UTF-8, or refuse it."""
+    if not isinstance(text, str):
+        raise InvalidType(f"{function}: {argument}: got {shown(text)}; expected a string")
+    if "\0" in text:
+        raise InvalidArgument(f"{function}: {argument}: got {text!r}; expected a string without a NUL character")
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise InvalidArgument(f"{function}: {argument}: got {text!r}, which cannot be encoded as UTF-8") from None
 
 
 cdef str take_string(char* text):
@@ -28,9 +44,3 @@ cdef str take_string(char* text):
         return text.decode("utf-8", "surrogateescape")
     finally:
         check(api.AllocatorFree(default_allocator, text))
-
-
-cdef str shown(value):
-    """Describe a value for a message: what it is, and its beginning if that is short."""
-    text = repr(value)
-    return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"

@@ -201,7 +201,7 @@ typedef struct OrtApi {
     (OrtSessionOptions* options, const ORTCHAR_T* optimized_model_filepath);
   ORTX_SLOT(CloneSessionOptions);
   OrtStatus* (ORTX_CALL *SetSessionExecutionMode)(OrtSessionOptions* options, ExecutionMode execution_mode);
-  OrtStatus* (ORTX_CALL *EnableProfiling)(OrtSessionOptions* options, const ORTCHAR_T* profile_file_prefix);
+  ORTX_SLOT(EnableProfiling);
   ORTX_SLOT(DisableProfiling);
   OrtStatus* (ORTX_CALL *EnableMemPattern)(OrtSessionOptions* options);
   OrtStatus* (ORTX_CALL *DisableMemPattern)(OrtSessionOptions* options);
@@ -250,7 +250,7 @@ typedef struct OrtApi {
   OrtStatus* (ORTX_CALL *CreateTensorWithDataAsOrtValue)
     (const OrtMemoryInfo* info, void* p_data, size_t p_data_len, const int64_t* shape, size_t shape_len,
      ONNXTensorElementDataType type, OrtValue** out);
-  OrtStatus* (ORTX_CALL *IsTensor)(const OrtValue* value, int* out);
+  ORTX_SLOT(IsTensor);
   OrtStatus* (ORTX_CALL *GetTensorMutableData)(OrtValue* value, void** out);
   ORTX_SLOT(FillStringTensor);
   ORTX_SLOT(GetStringTensorDataLength);
@@ -345,8 +345,7 @@ typedef struct OrtApi {
   ORTX_SLOT(GetStringTensorElementLength);
   ORTX_SLOT(GetStringTensorElement);
   ORTX_SLOT(FillStringTensorElement);
-  OrtStatus* (ORTX_CALL *AddSessionConfigEntry)
-    (OrtSessionOptions* options, const char* config_key, const char* config_value);
+  ORTX_SLOT(AddSessionConfigEntry);
   ORTX_SLOT(CreateAllocator);
   ORTX_SLOT(ReleaseAllocator);
   ORTX_SLOT(RunWithBinding);
@@ -425,7 +424,7 @@ typedef struct OrtApi {
   /* API version 10 */
   OrtStatus* (ORTX_CALL *HasValue)(const OrtValue* value, int* out);
   ORTX_SLOT(KernelContext_GetGPUComputeStream);
-  OrtStatus* (ORTX_CALL *GetTensorMemoryInfo)(const OrtValue* value, const OrtMemoryInfo** mem_info);
+  ORTX_SLOT(GetTensorMemoryInfo);
   ORTX_SLOT(GetExecutionProviderApi);
   ORTX_SLOT(SessionOptionsSetCustomCreateThreadFn);
   ORTX_SLOT(SessionOptionsSetCustomThreadCreationOptions);
@@ -464,7 +463,7 @@ typedef struct OrtApi {
   ORTX_SLOT(ReleaseCANNProviderOptions);
 
   /* API version 14 */
-  void (ORTX_CALL *MemoryInfoGetDeviceType)(const OrtMemoryInfo* ptr, OrtMemoryInfoDeviceType* out);
+  ORTX_SLOT(MemoryInfoGetDeviceType);
   OrtStatus* (ORTX_CALL *UpdateEnvWithCustomLogLevel)(OrtEnv* ort_env, OrtLoggingLevel log_severity_level);
   ORTX_SLOT(SetGlobalIntraOpThreadAffinity);
   ORTX_SLOT(RegisterCustomOpsLibrary_V2);
@@ -520,7 +519,7 @@ typedef struct OrtApi {
   ORTX_SLOT(ShapeInferContext_SetOutputTypeShape);
   ORTX_SLOT(SetSymbolicDimensions);
   ORTX_SLOT(ReadOpAttr);
-  OrtStatus* (ORTX_CALL *SetDeterministicCompute)(OrtSessionOptions* options, _Bool value);
+  OrtStatus* (ORTX_CALL *SetDeterministicCompute)(OrtSessionOptions* options, bool value);
   ORTX_SLOT(KernelContext_ParallelFor);
   ORTX_SLOT(SessionOptionsAppendExecutionProvider_OpenVINO_V2);
 
@@ -647,7 +646,7 @@ typedef struct OrtApi {
   ORTX_SLOT(CreateExternalInitializerInfo);
 
   /* API version 24, first in ONNX Runtime 1.24 */
-  _Bool (ORTX_CALL *TensorTypeAndShape_HasShape)(const OrtTensorTypeAndShapeInfo* info);
+  bool (ORTX_CALL *TensorTypeAndShape_HasShape)(const OrtTensorTypeAndShapeInfo* info);
   ORTX_SLOT(KernelInfo_GetConfigEntries);
   ORTX_SLOT(KernelInfo_GetOperatorDomain);
   ORTX_SLOT(KernelInfo_GetOperatorType);
