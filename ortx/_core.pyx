@@ -49,9 +49,10 @@ cdef extern from "Python.h":
     PyObject* PyTuple_GET_ITEM(object sequence, Py_ssize_t index)
 
 include "_core.src/seal.pxi"      # classes that only ortx itself makes
-include "_core.src/api.pxi"       # the function table: loading it, asking for its version, counting handles
+include "_core.src/api.pxi"       # what all parts share: the function table, its version, the count of handles
 include "_core.src/status.pxi"    # check(): the one door for OrtStatus
 include "_core.src/text.pxi"      # names and paths, from Python to C and back
+include "_core.src/library.pxi"   # load_library(): from a shared library to the function table
 include "_core.src/logging.pxi"   # ORT's messages, from any thread to logging.getLogger("ortx")
 include "_core.src/env.pxi"       # OrtEnv: configure(), made once, never released
 include "_core.src/dtype.pxi"     # element types: ORT's, ONNX's and numpy's words for them

@@ -96,13 +96,8 @@ def choice(**names: int) -> Callable[[object], int]:
     return read
 
 
-def optional(reader: Callable[[object], Any]) -> Callable[[object], Any]:
-    """Also take None, which stands for the default."""
-    return lambda value: None if value is None else reader(value)
-
-
 def option(reader: Callable[[object], Any], default: Any) -> Any:
-    """Declare one field of an options class."""
+    """Declare one field of an options class. None, given as a value, stands for the default."""
     return dataclasses.field(default=default, metadata={"reader": reader})
 
 
@@ -134,27 +129,25 @@ class SessionOptions:
 
     intra_op_num_threads: int = option(thread_count, 0)
     inter_op_num_threads: int = option(thread_count, 0)
-    graph_optimization_level: int | None = option(
-        optional(choice(disable=0, basic=1, extended=2, layout=3, all=99)), None
-    )
-    execution_mode: int | None = option(optional(choice(sequential=0, parallel=1)), None)
-    deterministic_compute: bool | None = option(optional(boolean), None)
+    graph_optimization_level: int | None = option(choice(disable=0, basic=1, extended=2, layout=3, all=99), None)
+    execution_mode: int | None = option(choice(sequential=0, parallel=1), None)
+    deterministic_compute: bool | None = option(boolean, None)
     disable_per_session_threads: bool = option(boolean, False)
-    enable_cpu_mem_arena: bool | None = option(optional(boolean), None)
-    enable_mem_pattern: bool | None = option(optional(boolean), None)
-    log_id: str | None = option(optional(text), None)
-    session_log_severity_level: int | None = option(optional(severity), None)
-    session_log_verbosity_level: int | None = option(optional(verbosity), None)
-    optimized_model_path: str | None = option(optional(path), None)
+    enable_cpu_mem_arena: bool | None = option(boolean, None)
+    enable_mem_pattern: bool | None = option(boolean, None)
+    log_id: str | None = option(text, None)
+    session_log_severity_level: int | None = option(severity, None)
+    session_log_verbosity_level: int | None = option(verbosity, None)
+    optimized_model_path: str | None = option(path, None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptionsTable:
-    """What `ortx.run_options` takes; None leaves ONNX Runtime's own default."""
+    """What `ortx.run_options` takes."""
 
-    tag: str | None = option(optional(text), None)
-    log_severity_level: int | None = option(optional(run_severity), None)
-    log_verbosity_level: int | None = option(optional(verbosity), None)
+    tag: str = option(text, "")
+    log_severity_level: int = option(run_severity, -1)
+    log_verbosity_level: int = option(verbosity, 0)
 
 
 # --- reading --------------------------------------------------------------------------------------------------------
@@ -219,7 +212,7 @@ def _read(fields: dict[str, Any], function: str, given: Mapping[str, object]) ->
                 f"{function}: unknown option {shown(name, quote=True)}{nearest(name, fields)} (valid: {valid})"
             )
         try:
-            values[name] = field.metadata["reader"](value)
+            values[name] = field.default if value is None else field.metadata["reader"](value)
         except _Refusal as refusal:
             raise refusal.error(
                 f"{function}: option {name!r}: got {shown(value)}; expected {refusal.expected}{refusal.hint}"

@@ -1,4 +1,4 @@
-"""What every test may use: a C compiler, other versions of ONNX Runtime, a fresh interpreter, and the leak check."""
+"""For every test: a C compiler, other versions of ONNX Runtime, a fresh process, the leak check."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ LIBRARY_IN_WHEEL = re.compile(
     r"(?:\.so(?:\.\d+)*|(?:\.\d+)*\.dylib|\.dll))"
 )
 
-TEST_FAILED = pytest.StashKey[bool]()
+TEST_FAILED = pytest.StashKey[bool]()  # of a test: its body raised
+LITTER = pytest.StashKey[bool]()  # of the whole run: a failed test may have left something to collect
 
 
 # --- the leak check
@@ -48,10 +49,17 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 def _every_test_ends_with_the_live_handle_count_it_began_with(
     request: pytest.FixtureRequest,
 ) -> Iterator[None]:
+    if request.config.stash.get(LITTER, False):
+        for name in ("last_exc", "last_type", "last_value", "last_traceback"):
+            vars(sys).pop(name, None)
+        gc.collect()
+        request.config.stash[LITTER] = False
     before = _core._live_handles()
     yield
     if request.node.stash.get(TEST_FAILED, False):
-        return  # the traceback still refers to everything that the test had in its hands
+        # The traceback still refers to everything that the test had in its hands.
+        request.config.stash[LITTER] = True
+        return
     after = _core._live_handles()
     if after != before:  # collecting costs some 20 ms, so only where there may be something to collect
         gc.collect()
@@ -64,7 +72,7 @@ def _every_test_ends_with_the_live_handle_count_it_began_with(
 
 @pytest.fixture(scope="session")
 def c_compiler() -> list[str]:
-    """The command of a C compiler driver that understands gcc's options, as a list to put arguments behind."""
+    """Return the command of a C compiler that takes gcc's options, as a list of words."""
     if sys.platform == "win32":
         pytest.skip("needs a C compiler driver with gcc's options, which Windows does not have")
     for command in (os.environ.get("CC"), sysconfig.get_config_var("CC"), "cc", "gcc", "clang"):
@@ -76,7 +84,7 @@ def c_compiler() -> list[str]:
 
 @pytest.fixture
 def compile_shared(c_compiler: list[str], tmp_path: Path) -> Callable[..., Path]:
-    """Build a shared library from C source that may include ortx_capi.h: `compile_shared(source, name) -> Path`."""
+    """Build a shared library from C source, which may include ortx_capi.h."""
 
     def compile_shared(source: str, name: str) -> Path:
         file, library = tmp_path / f"{name}.c", tmp_path / f"{name}{SHARED_LIBRARY_SUFFIX}"
@@ -108,7 +116,7 @@ def compile_shared(c_compiler: list[str], tmp_path: Path) -> Callable[..., Path]
 
 @pytest.fixture(scope="session")
 def runtime_wheel() -> Callable[[str], Path]:
-    """Return the shared library of a version of ONNX Runtime, from a wheel that is downloaded once and kept."""
+    """Return the shared library of a version of ONNX Runtime, downloaded once and kept."""
     reasons: dict[str, str] = {}
 
     def runtime_wheel(version: str) -> Path:
@@ -128,12 +136,12 @@ def runtime_wheel() -> Callable[[str], Path]:
 
 
 def download_runtime(version: str, folder: Path) -> str:
-    """Put the libraries of a wheel into `folder`; return what is missing if that does not work, else an empty text."""
+    """Put the libraries of a wheel into `folder`; return why that did not work, else an empty text."""
     WHEEL_CACHE.mkdir(parents=True, exist_ok=True)
-    # Another run may do the same now: each works in a folder of its own, and the first to rename it is right.
+    # Another run may do the same now: each has a folder of its own, and the first to rename it wins.
     with tempfile.TemporaryDirectory(dir=WHEEL_CACHE, ignore_cleanup_errors=True) as work:
         command = [sys.executable, "-m", "pip", "download", f"onnxruntime=={version}", "--no-deps"]
-        # Only the library inside is used, so any Python will do: 3.12 is one that all tested versions have wheels for.
+        # Only the library inside is used, so any Python will do, and all versions have wheels for 3.12.
         command += [
             "--only-binary=:all:",
             "--implementation=cp",
@@ -151,8 +159,8 @@ def download_runtime(version: str, folder: Path) -> str:
         done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         wheels = list(Path(work).glob("*.whl"))
         if done.returncode != 0 or not wheels:
-            said = done.stderr.strip().splitlines() or ["pip said nothing"]
-            return f"needs the wheel of onnxruntime {version}, which pip could not download: {said[-1]}"
+            (*_, reason) = ["pip said nothing", *done.stderr.strip().splitlines()]
+            return f"needs the wheel of onnxruntime {version}, which pip cannot download: {reason}"
         unpacked = Path(work, "unpacked")
         unpacked.mkdir()
         with zipfile.ZipFile(wheels[0]) as wheel:
@@ -172,10 +180,10 @@ def download_runtime(version: str, folder: Path) -> str:
 
 @pytest.fixture(scope="session")
 def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run code in an interpreter of its own: `run_python(code, *arguments, NAME="value") -> CompletedProcess`.
+    """Run code in an interpreter of its own: `run_python(code, *arguments, NAME="value")`.
 
-    Its environment has nothing that steers ortx or ONNX Runtime but what is given as keywords; None removes a
-    variable. Warnings are errors. `PYTHONPATH`, if given, comes before the folder that ortx is in.
+    Its environment has nothing that steers ortx or ONNX Runtime but what is given as keywords; None
+    removes a variable. Warnings are errors. `PYTHONPATH`, if given, comes before the folder of ortx.
     """
 
     def run_python(code: str, *arguments: object, **environment: object) -> subprocess.CompletedProcess[str]:

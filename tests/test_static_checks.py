@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -30,5 +31,9 @@ def test_this_finds_nothing(check, tmp_path):
     if importlib.util.find_spec(module.partition(".")[0]) is None:
         pytest.skip(f"needs the package {module.partition('.')[0]} (dependency groups lint and type)")
     command = [sys.executable, "-m", module, *(a.format(tmp_path=tmp_path) for a in arguments)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
+    # cython-lint calls pycodestyle by its name.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", env=os.environ | {"PATH": path}
+    )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,11 +1,12 @@
-# The function table of the loaded library. Until `load_library` has succeeded, `api` is NULL and no part may use it;
-# everything that makes a handle goes through `ensure_library` or `ensure_env` first.
+# What all parts share. Until `load_library` has succeeded, `api` is NULL and no part may use it; everything that makes
+# a handle goes through `ensure_library` or `ensure_env` first.
 
 cdef const OrtApi* api = NULL
 cdef uint32_t api_version = 0
 cdef OrtAllocator* default_allocator = NULL  # belongs to ORT
 cdef OrtMemoryInfo* cpu_memory_info = NULL   # never released, like the environment
 cdef object loaded_library = None           # LibraryInfo
+cdef object configuration = None            # options.RuntimeConfiguration, once it was asked for
 cdef object setup_lock = threading.RLock()  # taken for loading the library and making the environment
 cdef bint finalizing = False                # set when the interpreter starts to exit: nothing is released after that
 
@@ -21,104 +22,6 @@ cdef HandleCounts live_handles
 def _live_handles() -> dict[str, int]:
     """Return how many native handles of each kind ortx owns at this moment."""
     return live_handles  # as a dict
-
-
-def load_library(path: str | os.PathLike[str] | None = None) -> LibraryInfo:
-    """Load ONNX Runtime's shared library, if that has not happened yet, and say which one it is.
-
-    There is no need to call this: the first session does. Call it to choose a library, or to see which one is used.
-    The order is: `path`, the environment variable ``ORTX_LIBRARY``, the installed package ``onnxruntime`` of any
-    flavour (its file is loaded; the package is not imported), the system's loader.
-
-    Parameters
-    ----------
-    path : str or os.PathLike, optional
-        The library file.
-
-    Returns
-    -------
-    LibraryInfo
-        Path, origin, version, API version and build information. It stays loaded for the life of the process.
-
-    Raises
-    ------
-    LibraryNotFound
-        If there is none; the message lists every place that was looked at.
-    NoSuchFile, LibraryError, LibraryTooOld
-        If the library that was named or found cannot be used.
-    InvalidType
-        If `path` is not a path.
-    Error
-        If another library is loaded already.
-
-    Notes
-    -----
-    Safe to call from any thread. Stands for ``OrtGetApiBase`` and ``OrtApiBase::GetApi``.
-    """
-    if path is not None:
-        path = path_argument("load_library", "path", path)
-    with setup_lock:
-        if api == NULL:
-            open_api(path)
-        elif path is not None and not same_file(path, loaded_library.path):
-            raise Error(
-                f"load_library: cannot load {path!r}: this process uses {loaded_library.path!r} (from "
-                f"{loaded_library.origin}) already; choose a library before the first session is made")
-        return loaded_library
-
-
-cdef bint same_file(first, second) except -1:
-    try:
-        return os.path.samefile(first, second)
-    except OSError:
-        return False
-
-
-cdef int open_api(path) except -1:
-    global api, api_version, loaded_library
-    cdef const OrtApiBase* base
-    cdef const OrtApi* table
-    cdef uint32_t version
-    from . import library
-    candidate, address = library.open_first(path)
-    base = (<OrtGetApiBaseFunction><uintptr_t>address)()
-    runtime_version = base.GetVersionString().decode("utf-8", "replace")
-    version = library.api_version_of(runtime_version, ORTX_API_VERSION, ORTX_OLDEST_API_VERSION, candidate)
-    if not current_configuration().telemetry:
-        # ORT reads it when the first environment is made, and starts a thread unless it is set.
-        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    table = base.GetApi(version)
-    if table == NULL:
-        raise LibraryError(
-            f"the ONNX Runtime library {candidate.path!r} (version {runtime_version}) does not offer version "
-            f"{version} of its C API")
-    loaded_library = library.LibraryInfo(
-        path=candidate.path, origin=candidate.origin, version=runtime_version, api_version=version,
-        build_info=table.GetBuildInfoString().decode())
-    api_version = version
-    api = table
-    check(api.GetAllocatorWithDefaultOptions(&default_allocator))
-    check(api.CreateCpuMemoryInfo(OrtDeviceAllocator, OrtMemTypeDefault, &cpu_memory_info))
-    return 0
-
-
-cdef inline int ensure_library() except -1:
-    if api == NULL:
-        load_library()
-    return 0
-
-
-cdef int require_version(uint32_t version, what) except -1:
-    """Refuse to go on if the loaded library is too old for `what`: a slot it lacks reads as its neighbour, not NULL."""
-    if api_version < version:
-        raise NotSupported(
-            f"{what} needs ONNX Runtime 1.{version} or newer; {loaded_library.path!r} is {loaded_library.version}")
-    return 0
-
-
-def get_include() -> str:
-    """Return the folder of ``ortx_capi.h``, for extensions that want to call ONNX Runtime themselves."""
-    return os.path.join(os.path.dirname(__file__), "include")
 
 
 @atexit.register

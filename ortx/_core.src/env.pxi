@@ -3,16 +3,7 @@
 
 cdef OrtEnv* env = NULL
 cdef OrtRunOptions* default_run_options = NULL  # shared by all runs without options: for NULL, ORT makes one each time
-cdef object configuration = None                # options.RuntimeConfiguration, once it was asked for
 cdef Py_ssize_t open_sessions = 0
-
-
-cdef object current_configuration():
-    global configuration
-    if configuration is None:
-        from . import options
-        configuration = options.RuntimeConfiguration()
-    return configuration
 
 
 def configure(table: Mapping[str, object] | None = None, /, **keywords) -> None:

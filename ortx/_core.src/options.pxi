@@ -114,16 +114,19 @@ cdef class RunOptions:
         check(api.AddRunConfigEntry(self.handle, PyBytes_AS_STRING(encoded_key), PyBytes_AS_STRING(encoded_value)))
 
     def set(self, table: Mapping[str, object] | None = None, /, **keywords) -> None:
-        """Set some of the options that `ortx.run_options` takes; the others keep their values."""
+        """Set some of the options that `ortx.run_options` takes, in a mapping `table` or as `keywords`.
+
+        The others keep their values; None gives one its default back. Raises `OptionError` or `OptionTypeError`, and
+        changes nothing, if one of them cannot be used.
+        """
         from . import options
-        wanted = options.read_table(options.RunOptionsTable, "ortx.run_options", table, keywords)
-        if wanted.tag is not None:
-            tag = wanted.tag.encode()
-            check(api.RunOptionsSetRunTag(self.handle, PyBytes_AS_STRING(tag)))
-        if wanted.log_severity_level is not None:
-            check(api.RunOptionsSetRunLogSeverityLevel(self.handle, wanted.log_severity_level))
-        if wanted.log_verbosity_level is not None:
-            check(api.RunOptionsSetRunLogVerbosityLevel(self.handle, wanted.log_verbosity_level))
+        present = options.RunOptionsTable(
+            tag=self.tag, log_severity_level=self.log_severity_level, log_verbosity_level=self.log_verbosity_level)
+        wanted = options.read_table(options.RunOptionsTable, "ortx.run_options", table, keywords, defaults=present)
+        tag = wanted.tag.encode()
+        check(api.RunOptionsSetRunTag(self.handle, PyBytes_AS_STRING(tag)))
+        check(api.RunOptionsSetRunLogSeverityLevel(self.handle, wanted.log_severity_level))
+        check(api.RunOptionsSetRunLogVerbosityLevel(self.handle, wanted.log_verbosity_level))
 
     def __repr__(self):
         return (f"<ortx.RunOptions tag={self.tag!r} log_severity_level={self.log_severity_level} "

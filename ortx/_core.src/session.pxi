@@ -326,7 +326,7 @@ def session_from_bytes(
         The content of an ``.onnx`` or ``.ort`` file: bytes, bytearray, memoryview, mmap, numpy array, or whatever else
         exports a contiguous buffer. It is not copied by ortx, and not needed any more afterwards.
     options : mapping, optional
-        Options as for `ortx.session`, also as keywords.
+        Options as for `ortx.session`, also as `keywords`.
 
     Returns
     -------

@@ -1,0 +1,290 @@
+"""The exceptions (`ortx/errors.py`): their family tree, their codes, and what real failures raise."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import pickle
+from pathlib import Path
+
+import models
+import numpy as np
+import pytest
+from onnx import helper
+
+import ortx
+from ortx import errors
+from ortx.errors import ErrorCode
+
+ENUMERATIONS = Path(__file__).parent / "data" / "ort_enums.csv"
+
+# What `except` may say instead of the class itself, and the code of an object that nobody gave another one.
+FAMILY = {
+    errors.Error: (RuntimeError, ErrorCode.FAIL),
+    errors.Fail: (RuntimeError, ErrorCode.FAIL),
+    errors.InvalidArgument: (ValueError, ErrorCode.INVALID_ARGUMENT),
+    errors.NoSuchFile: (FileNotFoundError, ErrorCode.NO_SUCHFILE),
+    errors.NoModel: (RuntimeError, ErrorCode.NO_MODEL),
+    errors.EngineError: (RuntimeError, ErrorCode.ENGINE_ERROR),
+    errors.RuntimeException: (RuntimeError, ErrorCode.RUNTIME_EXCEPTION),
+    errors.InvalidProtobuf: (ValueError, ErrorCode.INVALID_PROTOBUF),
+    errors.ModelLoaded: (RuntimeError, ErrorCode.MODEL_LOADED),
+    errors.NotSupported: (NotImplementedError, ErrorCode.NOT_IMPLEMENTED),
+    errors.InvalidGraph: (ValueError, ErrorCode.INVALID_GRAPH),
+    errors.EpFail: (RuntimeError, ErrorCode.EP_FAIL),
+    errors.ModelLoadCanceled: (RuntimeError, ErrorCode.MODEL_LOAD_CANCELED),
+    errors.ModelRequiresCompilation: (RuntimeError, ErrorCode.MODEL_REQUIRES_COMPILATION),
+    errors.NotFound: (LookupError, ErrorCode.NOT_FOUND),
+    errors.DeviceReset: (RuntimeError, ErrorCode.DEVICE_RESET),
+    errors.InvalidType: (TypeError, ErrorCode.INVALID_ARGUMENT),
+    errors.OptionError: (ValueError, ErrorCode.INVALID_ARGUMENT),
+    errors.OptionTypeError: (TypeError, ErrorCode.INVALID_ARGUMENT),
+    errors.CallError: (ValueError, ErrorCode.INVALID_ARGUMENT),
+    errors.SessionClosed: (RuntimeError, ErrorCode.FAIL),
+    errors.LibraryError: (OSError, ErrorCode.FAIL),
+    errors.LibraryNotFound: (FileNotFoundError, ErrorCode.NO_SUCHFILE),
+    errors.LibraryTooOld: (NotImplementedError, ErrorCode.NOT_IMPLEMENTED),
+}
+CLASSES = [pytest.param(cls, id=cls.__name__) for cls in FAMILY]
+FAILURES = [code for code in ErrorCode if code != ErrorCode.OK]
+
+
+# --- the family
+
+
+def test_every_exception_class_is_known_to_this_test():
+    defined = {value for value in vars(errors).values() if isinstance(value, type)}
+    assert {value for value in defined if issubclass(value, BaseException)} == set(FAMILY)
+
+
+@pytest.mark.parametrize("name", errors.__all__)
+def test_every_name_is_exported_by_ortx(name):
+    assert getattr(ortx, name) is getattr(errors, name)
+    assert name in ortx.__all__
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_a_class_is_an_ortx_error_and_the_built_in_that_fits(cls):
+    built_in, code = FAMILY[cls]
+    error = cls("what happened")
+    assert isinstance(error, errors.Error)
+    assert isinstance(error, built_in)
+    assert error.code is code
+    assert str(error) == "what happened"
+
+
+# --- the code table
+
+
+@pytest.mark.parametrize("code", FAILURES)
+def test_every_code_has_a_class_of_its_own(code):
+    error = errors.error_from_status(code, "what happened")
+    assert type(error) is not errors.Error
+    assert type(error).code is code
+    assert (error.code, str(error)) == (code, "what happened")
+    assert [type(errors.error_from_status(other, "")) for other in FAILURES].count(type(error)) == 1
+
+
+def test_the_codes_are_those_of_the_c_api():
+    if not ENUMERATIONS.is_file():
+        pytest.skip(f"needs {ENUMERATIONS.name}, the C API's enumerations, in tests/data")
+    with ENUMERATIONS.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["enum"] == "OrtErrorCode"]
+    declared = {row["enumerator"].removeprefix("ORT_"): int(row["value"]) for row in rows}
+    assert declared == {code.name: code.value for code in ErrorCode}
+
+
+@pytest.mark.parametrize("code", [16, 99, -1])
+def test_a_code_newer_than_ortx_gives_a_plain_error_with_that_code(code):
+    error = errors.error_from_status(code, "something new")
+    assert type(error) is errors.Error
+    assert (error.code, str(error)) == (code, "something new")
+    assert errors.Error.code is ErrorCode.FAIL
+
+
+# --- copies
+
+
+@pytest.mark.parametrize(
+    "again",
+    [copy.copy, copy.deepcopy]
+    + [lambda error, p=p: pickle.loads(pickle.dumps(error, p)) for p in range(pickle.HIGHEST_PROTOCOL + 1)],
+    ids=["copy", "deepcopy"] + [f"pickle {p}" for p in range(pickle.HIGHEST_PROTOCOL + 1)],
+)
+class TestCopies:
+    @pytest.mark.parametrize("cls", CLASSES)
+    def test_message_and_code_are_kept(self, again, cls):
+        twin = again(cls("what happened"))
+        assert type(twin) is cls
+        assert (str(twin), twin.code) == ("what happened", FAMILY[cls][1])
+
+    def test_a_code_that_only_this_object_has_is_kept(self, again):
+        assert again(errors.error_from_status(99, "something new")).code == 99
+
+    def test_the_list_of_problems_is_kept(self, again):
+        twin = again(errors.CallError("run: 2 problems", ["first", "second"]))
+        assert (str(twin), twin.problems) == ("run: 2 problems", ("first", "second"))
+
+
+def test_problems_are_a_tuple_and_empty_by_default():
+    assert errors.CallError("what happened").problems == ()
+    assert errors.CallError("what happened", iter(["first"])).problems == ("first",)
+
+
+# --- the hint at the nearest name
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("outputs", "; did you mean 'output'?"),
+        ("inptu", "; did you mean 'input'?"),
+        ("zzz", ""),
+        ("", ""),
+        (3, ""),
+        (None, ""),
+    ],
+)
+def test_the_nearest_name_is_suggested_only_if_it_is_near(name, hint):
+    assert errors.nearest(name, ("input", "output")) == hint
+
+
+def test_without_valid_names_nothing_is_suggested():
+    assert errors.nearest("input", iter(())) == ""
+
+
+# --- values in messages
+
+
+class Unprintable:
+    def __repr__(self) -> str:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (3, "3 (int)"),
+        ("it's", '"it\'s" (str)'),
+        (None, "None (NoneType)"),
+        ("\ud800\0\n", r"'\ud800\x00\n' (str)"),
+        (10**5000, "an unprintable int"),
+        ([Unprintable()], "[<Unprintable instance at 0x"),
+    ],
+    ids=["int", "str", "None", "str of odd characters", "int too long to print", "object without repr"],
+)
+def test_a_value_is_shown_with_its_type_whatever_it_is(value, expected):
+    assert errors.shown(value).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["x" * 10_000, [["x" * 10_000]] * 10_000, {"x" * 10_000: b"x" * 10_000}, 10**4000, np.ones((1000, 1000))],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_long_value_is_shown_in_part(value):
+    assert 10 < len(errors.shown(value)) < 500
+    assert errors.shown(value).endswith(f" ({type(value).__name__})")
+
+
+def test_a_quoted_value_is_shown_without_its_type():
+    assert errors.shown("log_id", quote=True) == "'log_id'"
+
+
+# --- real failures
+
+
+def add_of_wrong_types() -> bytes:
+    node = helper.make_node("Add", ["x", "b"], ["y"])
+    return models.build([node], [models.tensor("x"), models.tensor("b", "int64")], [models.tensor("y")])
+
+
+def of_operator(operator: str, dtype: str = "float32") -> bytes:
+    node = helper.make_node(operator, ["x", "x"], ["y"])
+    return models.build([node], [models.tensor("x", dtype, (1, 1, 3, 3))], [models.tensor("y", dtype, None)])
+
+
+def with_a_dangling_input() -> bytes:
+    return models.build([helper.make_node("Add", ["x", "nowhere"], ["y"])], [models.tensor("x")], [models.tensor("y")])
+
+
+@pytest.mark.parametrize(
+    ("model", "cls"),
+    [
+        pytest.param(b"no model at all", ortx.InvalidProtobuf, id="garbage"),
+        pytest.param(models.square()[:-10], ortx.InvalidProtobuf, id="cut off"),
+        pytest.param(b"", ortx.InvalidProtobuf, id="empty"),
+        pytest.param(of_operator("NoSuchOperator"), ortx.InvalidGraph, id="unknown operator"),
+        pytest.param(of_operator("Conv", "float64"), ortx.NotSupported, id="no kernel for the type"),
+        pytest.param(with_a_dangling_input(), ortx.InvalidArgument, id="dangling input"),
+        pytest.param(add_of_wrong_types(), ortx.Fail, id="types that do not go together"),
+    ],
+)
+@pytest.mark.parametrize("opened_from", ["file", "bytes"])
+def test_a_model_that_cannot_be_loaded_raises_the_class_and_the_built_in_of_its_code(tmp_path, model, cls, opened_from):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model)
+    built_in, code = FAMILY[cls]
+    with pytest.raises(built_in) as caught:
+        ortx.session(path) if opened_from == "file" else ortx.session_from_bytes(model)
+    assert type(caught.value) is cls
+    assert caught.value.code == code
+    assert str(caught.value)
+
+
+def test_a_missing_file_is_caught_as_file_not_found_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nothing\.onnx") as caught:
+        ortx.session(tmp_path / "nothing.onnx")
+    assert type(caught.value) is ortx.NoSuchFile
+
+
+@pytest.mark.parametrize("path", [None, 3, b"model.onnx", ["model.onnx"]])
+def test_what_is_no_path_is_caught_as_type_error(path):
+    with pytest.raises(TypeError, match="expected a path") as caught:
+        ortx.session(path)
+    assert type(caught.value) is ortx.InvalidType
+
+
+@pytest.mark.parametrize("path", ["", "model\0.onnx"], ids=["empty", "NUL"])
+def test_a_path_that_cannot_be_one_is_caught_as_value_error(path):
+    with pytest.raises(ValueError, match="expected a path") as caught:
+        ortx.session(path)
+    assert type(caught.value) is ortx.InvalidArgument
+
+
+def test_a_folder_is_caught_as_value_error(tmp_path):
+    with pytest.raises(ValueError, match="is a folder") as caught:
+        ortx.session(tmp_path)
+    assert type(caught.value) is ortx.InvalidArgument
+
+
+@pytest.fixture
+def failing_session():
+    with ortx.session_from_bytes(models.failing()) as session:
+        yield session
+
+
+def test_a_model_that_fails_while_it_runs_is_caught_as_runtime_error(failing_session):
+    with pytest.raises(RuntimeError, match="Reshape") as caught:
+        failing_session.run({"x": np.ones(4, np.float32)})
+    assert type(caught.value) in (ortx.Fail, ortx.RuntimeException)  # the latter up to ONNX Runtime 1.26
+
+
+def test_the_code_of_a_native_error_is_an_error_code(failing_session):
+    with pytest.raises(ortx.Error) as caught:
+        failing_session.run({"x": np.ones(4, np.float32)})
+    assert isinstance(caught.value.code, ErrorCode)
+
+
+def test_a_closed_session_is_caught_as_runtime_error(failing_session):
+    failing_session.close()
+    with pytest.raises(RuntimeError, match="is closed") as caught:
+        failing_session.run({"x": np.ones(15, np.float32)})
+    assert type(caught.value) is ortx.SessionClosed
+    assert caught.value.code is ErrorCode.FAIL
+
+
+def test_an_error_does_not_spoil_the_session(failing_session):
+    with pytest.raises(ortx.Error, match="Reshape"):
+        failing_session.run({"x": np.ones(4, np.float32)})
+    assert failing_session.run({"x": np.ones(15, np.float32)})["y"].shape == (3, 5)

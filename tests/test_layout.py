@@ -1,0 +1,311 @@
+"""The rules of ARCHITECTURE.md that a reader of one file cannot see: who may use whom, and how C is called."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "ortx"
+PARTS = PACKAGE / "_core.src"
+
+if not PARTS.is_dir():
+    pytest.skip("needs the source tree: this ortx was installed without it", allow_module_level=True)
+
+MANIFEST = (PACKAGE / "_core.pyx").read_text(encoding="utf-8")
+INCLUDE = re.compile(r'^include "_core\.src/(?P<part>\w+\.pxi)"(?P<rest>.*)$', re.MULTILINE)
+INCLUDED = [match["part"] for match in INCLUDE.finditer(MANIFEST)]
+
+# Every leaf and what it may import of ours.
+LEAVES = {
+    "cpus": set(),
+    "errors": set(),
+    "library": {"errors"},
+    "options": {"errors"},
+    "valueinfo": set(),
+}
+MOST_LINES = 450
+
+
+# --- Python
+
+
+def imports_of_ours(file: Path) -> set[str]:
+    """Return the modules of ortx that a Python file imports, anywhere in it."""
+    modules = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            modules |= {node.module.split(".")[0]} if node.module else {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "ortx":
+            modules |= {node.module} if node.module != "ortx" else {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names if alias.name.split(".")[0] == "ortx"}
+    return modules
+
+
+def test_every_python_module_has_its_place():
+    assert {file.stem for file in PACKAGE.glob("*.py")} == {"__init__", *LEAVES}
+
+
+@pytest.mark.parametrize("leaf", LEAVES)
+def test_a_leaf_imports_only_what_lies_below_it(leaf):
+    assert imports_of_ours(PACKAGE / f"{leaf}.py") <= LEAVES[leaf]
+
+
+def test_the_package_imports_only_the_core_and_the_leaves():
+    assert imports_of_ours(PACKAGE / "__init__.py") <= {"_core", *LEAVES}
+
+
+def test_the_package_holds_public_names_and_nothing_else():
+    body = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8")).body
+    unexpected = []
+    for position, node in enumerate(body):
+        match node:
+            case ast.Expr(ast.Constant(str())) if position == 0:
+                pass
+            case ast.Import() | ast.ImportFrom():
+                pass
+            case ast.If(test=ast.Name("TYPE_CHECKING"), orelse=[]) if all(
+                isinstance(inner, ast.ImportFrom) for inner in node.body
+            ):
+                pass
+            case ast.Assign(targets=[ast.Name("__version__" | "__all__")]):
+                pass
+            case ast.FunctionDef(name="__getattr__"):  # imports what is not needed before the first session
+                pass
+            case _:
+                unexpected.append(ast.unparse(node))
+    assert unexpected == []
+
+
+def test_import_ortx_imports_numpy_and_the_standard_library_only(run_python):
+    done = run_python("""
+import json, sys
+before = set(sys.modules)
+import numpy
+with_numpy = set(sys.modules)
+import ortx
+print(json.dumps([sorted(with_numpy - before), sorted(set(sys.modules) - with_numpy)]))
+""")
+    assert done.stderr == ""
+    of_numpy, of_ortx = json.loads(done.stdout)
+    assert "logging" not in {*of_numpy, *of_ortx}
+    # The other leaves are imported where they are first needed.
+    assert {name for name in of_ortx if name.split(".")[0] == "ortx"} == {"ortx", "ortx._core", "ortx.errors"}
+    foreign = {name.split(".")[0] for name in of_ortx} - sys.stdlib_module_names - {"ortx"}
+    # Cython makes these two when an extension module is initialised; they are no files.
+    assert {name for name in foreign if not re.fullmatch(r"cython_runtime|_cython_\w+", name)} == set()
+
+
+# --- the manifest
+
+
+def test_every_part_is_included_exactly_once():
+    assert sorted(INCLUDED) == sorted(file.name for file in PARTS.iterdir())
+
+
+def test_every_include_is_a_line_of_its_own_with_a_comment():
+    assert MANIFEST.count("\ninclude ") == len(INCLUDED)
+    for match in INCLUDE.finditer(MANIFEST):
+        assert re.fullmatch(r" +# \S.{10,}", match["rest"]), match[0]
+
+
+def test_no_part_includes_another():
+    assert [file.name for file in PARTS.iterdir() if re.search(r"(?m)^\s*include ", file.read_text("utf-8"))] == []
+
+
+@pytest.mark.parametrize(
+    ("file", "allowed"),
+    [
+        ("_core.pyx", {"ortx.capi", "cython", "numpy", "cpython", "libc"}),
+        ("_core.pxd", {"ortx.capi", "cython", "numpy", "cpython", "libc"}),
+        ("capi.pxd", {"libc"}),
+    ],
+)
+def test_declarations_are_cimported_from_below(file, allowed):
+    text = (PACKAGE / file).read_text(encoding="utf-8")
+    cimported = re.findall(r"(?m)^\s*(?:from\s+([\w.]+)\s+)?cimport\s+([\w.*]+)", text)
+    assert cimported
+    for module, name in cimported:
+        source = module or name
+        assert source in allowed or source.split(".")[0] in allowed - {"ortx.capi"}
+
+
+def test_the_core_imports_only_leaves():
+    names = set()
+    for text in (MANIFEST, *(file.read_text(encoding="utf-8") for file in PARTS.iterdir())):
+        names |= set(re.findall(r"(?m)^\s*from \.(\w+) import ", text))
+        for imported in re.findall(r"(?m)^\s*from \. import (.+)", text):
+            names |= set(re.split(r",\s*", imported.strip()))
+        assert not re.search(r"(?m)^\s*(import ortx|from ortx[.\w]* import)", text)
+    assert names
+    assert names <= set(LEAVES)
+
+
+# --- the size of files
+
+SOURCES = sorted(
+    file
+    for file in (*PACKAGE.iterdir(), *PARTS.iterdir())
+    if file.suffix in (".py", ".pyx", ".pxd", ".pxi")  # the header is ORT's table; the stubs are generated
+)
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=lambda file: file.name)
+def test_a_source_file_is_short_enough_to_be_read(file):
+    assert len(file.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
+
+
+# --- the code of the parts, as text
+
+# What is not code: a comment or a string. Of an f-string, what is in braces is code.
+COMMENT_OR_STRING = re.compile(
+    r"""
+    (?P<comment>\#[^\n]*)
+    | (?P<prefix>\b[a-zA-Z]{1,2})?(?P<string>\"{3}.*?\"{3}|'{3}.*?'{3}|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+def code_of(text: str) -> str:
+    """Return `text` without its comments and strings, line by line as before."""
+
+    def code_in(match: re.Match[str]) -> str:
+        code = ""
+        if "f" in (match["prefix"] or "").lower():
+            code = " ".join(f"({inner})" for inner in re.findall(r"\{([^{}]*)\}", match["string"]))
+        return code + "\n" * (match[0].count("\n") - code.count("\n"))
+
+    return COMMENT_OR_STRING.sub(code_in, text)
+
+
+CODE = {part: code_of((PARTS / part).read_text(encoding="utf-8")) for part in INCLUDED}
+
+DEFINITION = re.compile(
+    r"^(?:cdef|cpdef|def)\s+(?:class\s+(?P<class>\w+)|[^=\n]*?(?P<function>\w+)\s*\()", re.MULTILINE
+)
+
+
+def definitions_of(code: str) -> set[str]:
+    """Return the names of the functions and classes at the top level of a part."""
+    names = {match["class"] or match["function"] for match in DEFINITION.finditer(code)}
+    assert not names & {"if", "for", "while", "not", "and", "or", "in"}
+    return names
+
+
+DEFINED_IN = {name: part for part in INCLUDED for name in definitions_of(CODE[part])}
+
+
+def calls_in(code: str) -> Iterator[tuple[str, int]]:
+    """Yield the name and the line of everything that is called by a plain name; what is defined is not called."""
+    for match in re.finditer(r"(?<![\w.])(?P<name>\w+)\s*\(", code):
+        line_start = code.rfind("\n", 0, match.start()) + 1
+        if not re.match(r"\s*(cdef|cpdef|def|ctypedef)\b(?!.*=)", code[line_start : match.start()]):
+            yield match["name"], code.count("\n", 0, match.start()) + 1
+
+
+def test_code_is_told_from_text_and_definitions_from_calls():
+    code = code_of(
+        'cdef int first(a, str b="x(") except -1:\n'
+        '    """Not a call: never()"""\n'
+        "    # nor this: never()\n"
+        "    return second(f\"{third(a)!r} isn't never()\", 'never()')\n"
+        "cdef inline const char* fourth(int* a) noexcept nogil:\n"
+        "    cdef int x = fifth(a)\n"
+        "cdef class Sixth:\n"
+        "    cdef int method(self):\n"
+        "        self.method()\n"
+    )
+    assert definitions_of(code) == {"first", "fourth", "Sixth"}
+    assert list(calls_in(code)) == [("second", 4), ("third", 4), ("fifth", 6)]
+
+
+def test_the_parts_define_what_they_are_known_for():
+    known = {"check": "status.pxi", "make_value": "value.pxi", "Session": "session.pxi", "session": "session.pxi"}
+    assert {name: DEFINED_IN.get(name) for name in known} == known
+
+
+@pytest.mark.parametrize("part", INCLUDED)
+def test_a_part_calls_only_what_is_defined_in_it_or_above(part):
+    position = INCLUDED.index(part)
+    below = [
+        f"{part}:{line}: {name}() of {DEFINED_IN[name]}"
+        for name, line in calls_in(CODE[part])
+        if name in DEFINED_IN and INCLUDED.index(DEFINED_IN[name]) > position
+    ]
+    assert below == []
+
+
+# --- one door for errors
+
+CAPI = code_of((PACKAGE / "capi.pxd").read_text(encoding="utf-8"))
+STATUS_SLOTS = set(re.findall(r"\bOrtStatus\s*\*\s*\(\*\s*(\w+)\)", CAPI))
+# A pointer to such a function, as a parameter, is one too.
+STATUS_TYPES = {name for code in CODE.values() for name in re.findall(r"ctypedef OrtStatus\s*\*\s*\(\*(\w+)\)", code)}
+
+# (part, function): where a status does not go straight into `check`, and why that is so.
+STATUS_KEPT = {
+    ("frame.pxi", "api.Run"): "frame_run releases the values over callers' buffers before anybody raises",
+    ("session.pxi", "frame_run"): "Session.call counts the call as ended before Python code may run again",
+}
+
+
+def status_calls(code: str) -> Iterator[tuple[str, int]]:
+    """Yield the name and the offset of everything called in a part that returns a status."""
+    returning = set(re.findall(r"(?m)^cdef (?:inline )?OrtStatus\s*\*\s*(\w+)\(", "\n".join(CODE.values())))
+    for type_name in STATUS_TYPES:
+        returning |= set(re.findall(rf"\b{type_name} (\w+)", code))
+    for match in re.finditer(r"(?<![\w.])(?P<name>(?:api\.)?(?P<last>\w+))\s*\(", code):
+        if code[: match.start()].endswith("OrtStatus* "):
+            continue  # its definition
+        if match["last"] in (STATUS_SLOTS if match["name"].startswith("api.") else returning):
+            yield match["name"], match.start()
+
+
+def caller_around(code: str, offset: int) -> str:
+    """Return the name in front of the innermost parenthesis that is open at `offset`."""
+    depth = 0
+    for position in range(offset - 1, -1, -1):
+        depth += {")": 1, "(": -1}.get(code[position], 0)
+        if depth < 0:
+            return re.search(r"\w*$", code[:position].rstrip())[0]
+    return ""
+
+
+def test_what_returns_a_status_is_recognised():
+    assert {"CreateSession", "Run", "GetTensorMutableData"} <= STATUS_SLOTS
+    assert not {"GetErrorCode", "ReleaseSession", "MemoryInfoGetDeviceType"} & STATUS_SLOTS
+    assert {"CountFunction", "NameFunction"} <= STATUS_TYPES
+    found = {name for code in CODE.values() for name, _ in status_calls(code)}
+    assert {"api.CreateSession", "api.Run", "frame_run", "get_count"} <= found
+    assert caller_around("check(a if b else c(d) or e())", 23) == "check"
+    assert caller_around("check(a)\nstatus = b()", 18) == ""
+
+
+def test_every_status_goes_into_check():
+    unchecked = {
+        (part, name)
+        for part, code in CODE.items()
+        for name, offset in status_calls(code)
+        if caller_around(code, offset) != "check"
+    }
+    assert unchecked == set(STATUS_KEPT)
+
+
+@pytest.mark.parametrize(("part", "name"), STATUS_KEPT)
+def test_a_status_that_is_kept_is_returned_or_checked_in_the_same_function(part, name):
+    (after,) = re.findall(rf"status = {re.escape(name)}\((.*?)(?=^\s*(?:cdef|def) |\Z)", CODE[part], re.M | re.S)
+    assert re.search(r"return status\b|check\(status\)", after)
+
+
+def test_only_check_reads_and_releases_a_status():
+    users = {
+        part for part, code in CODE.items() if re.search(r"\bapi\.(GetErrorCode|GetErrorMessage|ReleaseStatus)\b", code)
+    }
+    assert users == {"status.pxi"}
