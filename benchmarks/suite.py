@@ -102,6 +102,7 @@ BOUND = Work(
     "input and output bound once, beforehand",
     (
         Row("floor-bound", C, "bound", "RunWithBinding"),
+        Row("ortx-bound", ORTX, "session.run_with_iobinding(binding)"),
         Row("official-bound", OFFICIAL, "session.run_with_iobinding(binding)"),
     ),
 )

@@ -131,7 +131,7 @@ def opened(case: suite.Case) -> Iterator[dict[suite.Row, Sampler]]:
         stack.callback(floor.close)
         official = _official_session(path, case.threads)
         variables: dict[str, dict[str, Any]] = {
-            suite.ORTX: {"session": session, **arrays},
+            suite.ORTX: {"session": session, "binding": _bound_by_ortx(session, model, outputs), **arrays},
             suite.OFFICIAL: {
                 "session": official,
                 "binding": _bound(official, arrays, model),
@@ -179,6 +179,15 @@ def _bound(session: Any, arrays: Arrays, model: Model) -> Any:
         binding.bind_cpu_input(name, arrays[name])
     for name in model.expected:
         binding.bind_output(name, *_place(arrays[name]))
+    return binding
+
+
+def _bound_by_ortx(session: ortx.Session, model: Model, outputs: Arrays) -> ortx.IOBinding:
+    binding = session.create_io_binding()
+    for name, array in model.inputs.items():
+        binding.bind_input(name, array)
+    for name, array in outputs.items():
+        binding.bind_output(name, array)
     return binding
 
 

@@ -7,15 +7,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ._core import (
+    IOBinding,
     Outputs,
     RunOptions,
     Session,
+    Tensor,
+    available_providers,
     configure,
     get_include,
     load_library,
     run_options,
     session,
     session_from_bytes,
+    tensor,
 )
 from .errors import (
     CallError,
@@ -41,12 +45,15 @@ from .errors import (
     NotSupported,
     OptionError,
     OptionTypeError,
+    ProviderFallbackWarning,
     RuntimeException,
     SessionClosed,
+    UnknownConfigKeyWarning,
 )
 
 if TYPE_CHECKING:
     from .library import LibraryInfo
+    from .modelinfo import MemoryInfo, Metadata
     from .valueinfo import ValueInfo
 
 __version__ = "0.1.0"
@@ -59,6 +66,7 @@ __all__ = [
     "Error",
     "ErrorCode",
     "Fail",
+    "IOBinding",
     "InvalidArgument",
     "InvalidGraph",
     "InvalidProtobuf",
@@ -67,6 +75,8 @@ __all__ = [
     "LibraryInfo",
     "LibraryNotFound",
     "LibraryTooOld",
+    "MemoryInfo",
+    "Metadata",
     "ModelLoadCanceled",
     "ModelLoaded",
     "ModelRequiresCompilation",
@@ -77,23 +87,33 @@ __all__ = [
     "OptionError",
     "OptionTypeError",
     "Outputs",
+    "ProviderFallbackWarning",
     "RunOptions",
     "RuntimeException",
     "Session",
     "SessionClosed",
+    "Tensor",
+    "UnknownConfigKeyWarning",
     "ValueInfo",
+    "available_providers",
     "configure",
     "get_include",
     "load_library",
     "run_options",
     "session",
     "session_from_bytes",
+    "tensor",
 ]
 
 
 def __getattr__(name: str) -> object:
     """Import what nobody needs before the first session."""
-    module = {"LibraryInfo": "library", "ValueInfo": "valueinfo"}.get(name)
+    module = {
+        "LibraryInfo": "library",
+        "MemoryInfo": "modelinfo",
+        "Metadata": "modelinfo",
+        "ValueInfo": "valueinfo",
+    }.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f".{module}", __name__), name)

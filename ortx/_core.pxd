@@ -4,6 +4,8 @@ from cpython.object cimport PyObject
 from cpython.pythread cimport PyThread_type_lock
 from libc.stdint cimport int64_t
 
+cimport numpy as cnp
+
 from ortx.capi cimport *
 
 
@@ -46,6 +48,7 @@ cdef class Signature:
     cdef tuple infos       # ValueInfo per name
 
     cdef int find(self, object name) except -2
+    cdef Py_ssize_t index(self, name_or_index, str function, Py_ssize_t first, Py_ssize_t end) except -1
 
 
 cdef class Value:
@@ -54,8 +57,19 @@ cdef class Value:
     cdef size_t size                # bytes
 
 
+cdef class Tensor:
+    cdef cnp.ndarray array          # whose memory this is; native byte order, C-contiguous, aligned
+
+
 cdef class RunOptions:
     cdef OrtRunOptions* handle
+
+
+cdef class OptionTexts:
+    cdef size_t count
+    cdef const char** keys          # point into `encoded`; freed with this object
+    cdef const char** values
+    cdef list encoded               # (key, value) as bytes: keeps the characters alive
 
 
 cdef class Outputs:
@@ -63,17 +77,42 @@ cdef class Outputs:
     cdef tuple _values
 
 
+cdef class NativeSession:
+    # The one owner of an OrtSession; whoever looks at it without running it holds a reference meanwhile.
+    cdef OrtSession* handle
+
+
 cdef class Session:
-    cdef OrtSession* handle         # NULL once closed
+    cdef NativeSession native       # None once closed
     cdef Signature inputs
     cdef Signature outputs
     cdef Signature passed_through   # the inputs again, if the model names one of them as an output; else None
+    cdef object table               # options.SessionOptions: what the session was opened with
+    cdef tuple provider_names       # what the session was made with, the CPU last
     cdef str source                 # the model's path, or how many bytes it was made of; for messages
     cdef Py_ssize_t running_calls   # native calls in progress: close() waits for them
     cdef bint is_closed             # set by close(): no new call may start
     cdef PyThread_type_lock drained  # what close() waits on, made when it has to; the last call to end releases it
 
     cdef int call(self, Frame* frame, const OrtRunOptions* native_options) except -1
-    cdef int start_call(self) except -1
+    cdef OrtSession* start_call(self) except NULL
+    cdef NativeSession opened(self)
     cdef void end_call(self) noexcept
     cdef int wait_until_drained(self) except -1
+
+
+cdef class IOBinding:
+    cdef OrtIoBinding* handle
+    cdef Session session            # what it was made of; kept open for the binding's methods
+    cdef dict bound_inputs          # name -> the array that the bound value looks into
+    cdef dict bound_outputs         # name -> (what was bound, the array its value looks into); None: ORT allocates
+    cdef bint allocates             # whether ORT allocates any output
+    cdef bint complete              # whether everything that a run needs is known to be bound
+    cdef bint busy                  # a thread is using it
+    cdef Outputs results            # of the last run
+
+    cdef int enter(self) except -1
+    cdef int changed(self) except -1
+    cdef int require_complete(self) except -1
+    cdef int rebind_allocated(self) except -1
+    cdef Outputs fetch(self)

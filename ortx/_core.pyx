@@ -20,13 +20,16 @@ from cpython.pythread cimport (
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_SIZE, PyTuple_New, PyTuple_SET_ITEM
 from cpython.unicode cimport PyUnicode_CheckExact
-from libc.stdint cimport int64_t, uint32_t, uintptr_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, strcmp, strlen
 
 from ortx.capi cimport *
 
 import atexit
+import math
+import mmap
+import operator
 import os
 import sys
 import threading
@@ -35,8 +38,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy
 
 from .errors import (
-    CallError, Error, InvalidArgument, InvalidProtobuf, InvalidType, LibraryError, NoSuchFile, NotSupported,
-    OptionError, SessionClosed, error_from_status, nearest, shown)
+    CallError, EpFail, Error, InvalidArgument, InvalidProtobuf, InvalidType, LibraryError, NoSuchFile, NotSupported,
+    OptionError, ProviderFallbackWarning, SessionClosed, error_from_status, nearest, shown, warn)
 
 # The other leaves are imported where they are first needed: together they cost more than all else in `import ortx`.
 
@@ -59,12 +62,17 @@ include "_core.src/dtype.pxi"     # element types: ORT's, ONNX's and numpy's wor
 include "_core.src/typeinfo.pxi"  # OrtTypeInfo: ValueInfo and Signature, what a model takes and gives
 include "_core.src/value.pxi"     # OrtValue: over a caller's buffer, or under a numpy array
 include "_core.src/admit.pxi"     # any Python object -> an array that fits an input, or the reason why not
+include "_core.src/tensor.pxi"    # ortx.Tensor: an array that can be bound
 include "_core.src/options.pxi"   # OrtSessionOptions and OrtRunOptions
+include "_core.src/providers.pxi" # execution providers: appending them to the options
 include "_core.src/outputs.pxi"   # what a call returns
+include "_core.src/modelinfo.pxi" # OrtModelMetadata, and OrtMemoryInfo of inputs and outputs
 include "_core.src/frame.pxi"     # one call: marshal inputs and outputs, run, unmarshal
-include "_core.src/session.pxi"   # OrtSession: open, run, close
+include "_core.src/binding.pxi"   # OrtIoBinding: bound once, run often
+include "_core.src/session.pxi"   # OrtSession: run, look at, close
+include "_core.src/open.pxi"      # session(), session_from_bytes()
 
 # Without this, `Session.__new__(Session)` would make an object whose handle is NULL.
-for private_constructor in (Outputs, RunOptions, Session, Signature, Value):
+for private_constructor in (IOBinding, NativeSession, OptionTexts, Outputs, RunOptions, Session, Signature, Tensor, Value):
     hide_new(private_constructor)
 del private_constructor

@@ -2,7 +2,7 @@
 #
 # `extern ... nogil` does not reach the members of a struct, so every function pointer says `noexcept nogil` itself.
 
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 cdef extern from "ortx_capi.h" nogil:
     const uint32_t ORTX_API_VERSION
@@ -102,6 +102,10 @@ cdef extern from "ortx_capi.h" nogil:
         OrtMemoryInfoDeviceType_FPGA
         OrtMemoryInfoDeviceType_NPU
 
+    ctypedef enum OrtDeviceMemoryType:
+        OrtDeviceMemoryType_DEFAULT
+        OrtDeviceMemoryType_HOST_ACCESSIBLE
+
     ctypedef struct OrtEnv:
         pass
     ctypedef struct OrtMapTypeInfo:
@@ -127,6 +131,14 @@ cdef extern from "ortx_capi.h" nogil:
     ctypedef struct OrtTypeInfo:
         pass
     ctypedef struct OrtValue:
+        pass
+    ctypedef struct OrtModelMetadata:
+        pass
+    ctypedef struct OrtIoBinding:
+        pass
+    ctypedef struct OrtCUDAProviderOptionsV2:
+        pass
+    ctypedef struct OrtTensorRTProviderOptionsV2:
         pass
     ctypedef struct OrtAllocator:
         pass
@@ -156,6 +168,8 @@ cdef extern from "ortx_capi.h" nogil:
             OrtSessionOptions* options, const ORTCHAR_T* optimized_model_filepath) noexcept nogil
         OrtStatus* (*SetSessionExecutionMode)(
             OrtSessionOptions* options, ExecutionMode execution_mode) noexcept nogil
+        OrtStatus* (*EnableProfiling)(
+            OrtSessionOptions* options, const ORTCHAR_T* profile_file_prefix) noexcept nogil
         OrtStatus* (*EnableMemPattern)(OrtSessionOptions* options) noexcept nogil
         OrtStatus* (*DisableMemPattern)(OrtSessionOptions* options) noexcept nogil
         OrtStatus* (*EnableCpuMemArena)(OrtSessionOptions* options) noexcept nogil
@@ -218,8 +232,14 @@ cdef extern from "ortx_capi.h" nogil:
             const OrtValue* value, OrtTensorTypeAndShapeInfo** out) noexcept nogil
         OrtStatus* (*CreateCpuMemoryInfo)(
             OrtAllocatorType type, OrtMemType mem_type, OrtMemoryInfo** out) noexcept nogil
+        OrtStatus* (*MemoryInfoGetName)(const OrtMemoryInfo* ptr, const char** out) noexcept nogil
+        OrtStatus* (*MemoryInfoGetId)(const OrtMemoryInfo* ptr, int* out) noexcept nogil
+        OrtStatus* (*MemoryInfoGetMemType)(const OrtMemoryInfo* ptr, OrtMemType* out) noexcept nogil
+        OrtStatus* (*MemoryInfoGetType)(const OrtMemoryInfo* ptr, OrtAllocatorType* out) noexcept nogil
         OrtStatus* (*AllocatorFree)(OrtAllocator* ort_allocator, void* p) noexcept nogil
         OrtStatus* (*GetAllocatorWithDefaultOptions)(OrtAllocator** out) noexcept nogil
+        OrtStatus* (*AddFreeDimensionOverride)(
+            OrtSessionOptions* options, const char* dim_denotation, int64_t dim_value) noexcept nogil
         void (*ReleaseStatus)(OrtStatus* input) noexcept nogil
         void (*ReleaseSession)(OrtSession* input) noexcept nogil
         void (*ReleaseValue)(OrtValue* input) noexcept nogil
@@ -237,9 +257,50 @@ cdef extern from "ortx_capi.h" nogil:
             const OrtMapTypeInfo* map_type_info, OrtTypeInfo** type_info) noexcept nogil
         OrtStatus* (*GetSequenceElementType)(
             const OrtSequenceTypeInfo* sequence_type_info, OrtTypeInfo** type_info) noexcept nogil
+        OrtStatus* (*SessionEndProfiling)(OrtSession* session, OrtAllocator* allocator, char** out) noexcept nogil
+        OrtStatus* (*SessionGetModelMetadata)(const OrtSession* session, OrtModelMetadata** out) noexcept nogil
+        OrtStatus* (*ModelMetadataGetProducerName)(
+            const OrtModelMetadata* model_metadata, OrtAllocator* allocator, char** value) noexcept nogil
+        OrtStatus* (*ModelMetadataGetGraphName)(
+            const OrtModelMetadata* model_metadata, OrtAllocator* allocator, char** value) noexcept nogil
+        OrtStatus* (*ModelMetadataGetDomain)(
+            const OrtModelMetadata* model_metadata, OrtAllocator* allocator, char** value) noexcept nogil
+        OrtStatus* (*ModelMetadataGetDescription)(
+            const OrtModelMetadata* model_metadata, OrtAllocator* allocator, char** value) noexcept nogil
+        OrtStatus* (*ModelMetadataLookupCustomMetadataMap)(
+            const OrtModelMetadata* model_metadata, OrtAllocator* allocator, const char* key,
+            char** value) noexcept nogil
+        OrtStatus* (*ModelMetadataGetVersion)(
+            const OrtModelMetadata* model_metadata, int64_t* value) noexcept nogil
+        void (*ReleaseModelMetadata)(OrtModelMetadata* input) noexcept nogil
         OrtStatus* (*DisablePerSessionThreads)(OrtSessionOptions* options) noexcept nogil
         OrtStatus* (*CreateThreadingOptions)(OrtThreadingOptions** out) noexcept nogil
         void (*ReleaseThreadingOptions)(OrtThreadingOptions* input) noexcept nogil
+        OrtStatus* (*ModelMetadataGetCustomMetadataMapKeys)(
+            const OrtModelMetadata* model_metadata, OrtAllocator* allocator, char*** keys,
+            int64_t* num_keys) noexcept nogil
+        OrtStatus* (*AddFreeDimensionOverrideByName)(
+            OrtSessionOptions* options, const char* dim_name, int64_t dim_value) noexcept nogil
+        OrtStatus* (*GetAvailableProviders)(char*** out_ptr, int* provider_length) noexcept nogil
+        OrtStatus* (*ReleaseAvailableProviders)(char** ptr, int providers_length) noexcept nogil
+        OrtStatus* (*AddSessionConfigEntry)(
+            OrtSessionOptions* options, const char* config_key, const char* config_value) noexcept nogil
+        OrtStatus* (*RunWithBinding)(
+            OrtSession* session, const OrtRunOptions* run_options, const OrtIoBinding* binding_ptr) noexcept nogil
+        OrtStatus* (*CreateIoBinding)(OrtSession* session, OrtIoBinding** out) noexcept nogil
+        void (*ReleaseIoBinding)(OrtIoBinding* input) noexcept nogil
+        OrtStatus* (*BindInput)(
+            OrtIoBinding* binding_ptr, const char* name, const OrtValue* val_ptr) noexcept nogil
+        OrtStatus* (*BindOutput)(
+            OrtIoBinding* binding_ptr, const char* name, const OrtValue* val_ptr) noexcept nogil
+        OrtStatus* (*BindOutputToDevice)(
+            OrtIoBinding* binding_ptr, const char* name, const OrtMemoryInfo* mem_info_ptr) noexcept nogil
+        OrtStatus* (*GetBoundOutputValues)(
+            const OrtIoBinding* binding_ptr, OrtAllocator* allocator, OrtValue*** output,
+            size_t* output_count) noexcept nogil
+        void (*ClearBoundInputs)(OrtIoBinding* binding_ptr) noexcept nogil
+        void (*ClearBoundOutputs)(OrtIoBinding* binding_ptr) noexcept nogil
+        OrtStatus* (*SessionGetProfilingStartTimeNs)(const OrtSession* session, uint64_t* out) noexcept nogil
         OrtStatus* (*SetGlobalIntraOpNumThreads)(
             OrtThreadingOptions* tp_options, int intra_op_num_threads) noexcept nogil
         OrtStatus* (*SetGlobalInterOpNumThreads)(
@@ -247,9 +308,31 @@ cdef extern from "ortx_capi.h" nogil:
         OrtStatus* (*CreateEnvWithCustomLoggerAndGlobalThreadPools)(
             OrtLoggingFunction logging_function, void* logger_param, OrtLoggingLevel log_severity_level,
             const char* logid, const OrtThreadingOptions* tp_options, OrtEnv** out) noexcept nogil
+        OrtStatus* (*ModelMetadataGetGraphDescription)(
+            const OrtModelMetadata* model_metadata, OrtAllocator* allocator, char** value) noexcept nogil
         OrtStatus* (*AddRunConfigEntry)(
             OrtRunOptions* options, const char* config_key, const char* config_value) noexcept nogil
+        OrtStatus* (*SessionOptionsAppendExecutionProvider_TensorRT_V2)(
+            OrtSessionOptions* options, const OrtTensorRTProviderOptionsV2* tensorrt_options) noexcept nogil
+        OrtStatus* (*CreateTensorRTProviderOptions)(OrtTensorRTProviderOptionsV2** out) noexcept nogil
+        OrtStatus* (*UpdateTensorRTProviderOptions)(
+            OrtTensorRTProviderOptionsV2* tensorrt_options, const char* const* provider_options_keys,
+            const char* const* provider_options_values, size_t num_keys) noexcept nogil
+        void (*ReleaseTensorRTProviderOptions)(OrtTensorRTProviderOptionsV2* input) noexcept nogil
         OrtStatus* (*HasValue)(const OrtValue* value, int* out) noexcept nogil
+        OrtStatus* (*SynchronizeBoundInputs)(OrtIoBinding* binding_ptr) noexcept nogil
+        OrtStatus* (*SynchronizeBoundOutputs)(OrtIoBinding* binding_ptr) noexcept nogil
+        OrtStatus* (*SessionOptionsAppendExecutionProvider_CUDA_V2)(
+            OrtSessionOptions* options, const OrtCUDAProviderOptionsV2* cuda_options) noexcept nogil
+        OrtStatus* (*CreateCUDAProviderOptions)(OrtCUDAProviderOptionsV2** out) noexcept nogil
+        OrtStatus* (*UpdateCUDAProviderOptions)(
+            OrtCUDAProviderOptionsV2* cuda_options, const char* const* provider_options_keys,
+            const char* const* provider_options_values, size_t num_keys) noexcept nogil
+        void (*ReleaseCUDAProviderOptions)(OrtCUDAProviderOptionsV2* input) noexcept nogil
+        OrtStatus* (*SessionOptionsAppendExecutionProvider)(
+            OrtSessionOptions* options, const char* provider_name, const char* const* provider_options_keys,
+            const char* const* provider_options_values, size_t num_keys) noexcept nogil
+        void (*MemoryInfoGetDeviceType)(const OrtMemoryInfo* ptr, OrtMemoryInfoDeviceType* out) noexcept nogil
         OrtStatus* (*UpdateEnvWithCustomLogLevel)(
             OrtEnv* ort_env, OrtLoggingLevel log_severity_level) noexcept nogil
         OrtStatus* (*CastTypeInfoToOptionalTypeInfo)(
@@ -258,6 +341,14 @@ cdef extern from "ortx_capi.h" nogil:
             const OrtOptionalTypeInfo* optional_type_info, OrtTypeInfo** out) noexcept nogil
         const char* (*GetBuildInfoString)() noexcept nogil
         OrtStatus* (*SetDeterministicCompute)(OrtSessionOptions* options, bint value) noexcept nogil
+        OrtStatus* (*SetEpDynamicOptions)(
+            OrtSession* sess, const char* const* keys, const char* const* values, size_t kv_len) noexcept nogil
+        OrtDeviceMemoryType (*MemoryInfoGetDeviceMemType)(const OrtMemoryInfo* ptr) noexcept nogil
+        uint32_t (*MemoryInfoGetVendorId)(const OrtMemoryInfo* ptr) noexcept nogil
+        OrtStatus* (*SessionGetMemoryInfoForInputs)(
+            const OrtSession* session, const OrtMemoryInfo** inputs_memory_info, size_t num_inputs) noexcept nogil
+        OrtStatus* (*SessionGetMemoryInfoForOutputs)(
+            const OrtSession* session, const OrtMemoryInfo** outputs_memory_info, size_t num_outputs) noexcept nogil
         bint (*TensorTypeAndShape_HasShape)(const OrtTensorTypeAndShapeInfo* info) noexcept nogil
         OrtStatus* (*GetTensorElementTypeAndShapeDataReference)(
             const OrtValue* value, ONNXTensorElementDataType* elem_type, const int64_t** shape_data,

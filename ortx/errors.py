@@ -6,6 +6,8 @@ Every class also derives from the built-in exception that fits, so ``except File
 from __future__ import annotations
 
 import enum
+import sys
+import warnings
 from collections.abc import Iterable
 
 __all__ = [
@@ -32,8 +34,10 @@ __all__ = [
     "NotSupported",
     "OptionError",
     "OptionTypeError",
+    "ProviderFallbackWarning",
     "RuntimeException",
     "SessionClosed",
+    "UnknownConfigKeyWarning",
 ]
 
 
@@ -212,6 +216,17 @@ class LibraryTooOld(LibraryError, NotSupported):
     code = ErrorCode.NOT_IMPLEMENTED
 
 
+# --- warnings -------------------------------------------------------------------------------------------------------
+
+
+class ProviderFallbackWarning(UserWarning):
+    """An execution provider that was asked for cannot be used; the session runs without it."""
+
+
+class UnknownConfigKeyWarning(UserWarning):
+    """A config entry has a key that ortx does not know; it was handed on to ONNX Runtime."""
+
+
 _CLASS_OF_CODE: dict[int, type[Error]] = {
     ErrorCode.FAIL: Fail,
     ErrorCode.INVALID_ARGUMENT: InvalidArgument,
@@ -237,6 +252,55 @@ def error_from_status(code: int, message: str) -> Error:
     if code not in _CLASS_OF_CODE:
         error.code = code
     return error
+
+
+def warn(category: type[Warning], message: str) -> None:
+    """Warn at the innermost caller outside of this package; what is compiled has no frame."""
+    package = __name__.partition(".")[0]
+    frame, level = sys._getframe(), 1
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == package:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
+
+
+class Refusal(Exception):
+    """What a reader of an option says about a value that it does not take; `options.read_table` adds the option.
+
+    Parameters
+    ----------
+    expected
+        What would have been taken, to stand behind "expected".
+    error
+        The class to raise.
+    where
+        Which part of the option's value is meant, such as ``"[1]['key']"``; the whole if empty.
+    got
+        That part. The option's value if not given.
+    hint
+        Added at the end, such as what `nearest` returns.
+    """
+
+    _WHOLE = object()
+
+    def __init__(
+        self,
+        expected: str,
+        error: type[OptionError] = OptionError,
+        *,
+        where: str = "",
+        got: object = _WHOLE,
+        hint: str = "",
+    ) -> None:
+        super().__init__(expected)
+        self.expected, self.error, self.where, self.hint = expected, error, where, hint
+        self.got = got
+
+    def raised_for(self, function: str, option: str, value: object) -> OptionError:
+        """Make the exception for the user."""
+        got = value if self.got is self._WHOLE else self.got
+        return self.error(
+            f"{function}: option {option!r}{self.where}: got {shown(got)}; expected {self.expected}{self.hint}"
+        )
 
 
 def shown(value: object, quote: bool = False) -> str:

@@ -128,6 +128,15 @@ def open_library(candidate: Candidate) -> int:
     return address
 
 
+def address_of(path: str, function: str) -> int:
+    """Return the address of a function that a library (which is open already) exports, or 0."""
+    try:
+        exported = getattr(ctypes.CDLL(path), function)
+    except AttributeError:
+        return 0
+    return ctypes.cast(exported, ctypes.c_void_p).value or 0
+
+
 def open_first(path: str | os.PathLike[str] | None) -> tuple[Candidate, int]:
     """Open the first library that there is; see `candidates` for the order.
 

@@ -14,18 +14,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from .errors import OptionError, OptionTypeError, nearest, shown
+from .errors import OptionError, OptionTypeError, Refusal, nearest, shown
 
 __all__ = ["RunOptionsTable", "RuntimeConfiguration", "SessionOptions", "read_table"]
 
 _Options = TypeVar("_Options")
-
-
-class _Refusal(Exception):
-    """A reader's answer to a value it does not take; `read_table` adds the option's name."""
-
-    def __init__(self, expected: str, error: type[OptionError] = OptionError, hint: str = "") -> None:
-        self.expected, self.error, self.hint = expected, error, hint
 
 
 # --- readers --------------------------------------------------------------------------------------------------------
@@ -33,7 +26,7 @@ class _Refusal(Exception):
 
 def boolean(value: object) -> bool:
     if not isinstance(value, bool):
-        raise _Refusal("True or False", OptionTypeError)
+        raise Refusal("True or False", OptionTypeError)
     return value
 
 
@@ -42,13 +35,13 @@ def integer(minimum: int, maximum: int, meaning: str = "") -> Callable[[object],
 
     def read(value: object) -> int:
         if isinstance(value, bool):
-            raise _Refusal(expected, OptionTypeError)
+            raise Refusal(expected, OptionTypeError)
         try:
             number = operator.index(value)  # type: ignore[arg-type]
         except TypeError:
-            raise _Refusal(expected, OptionTypeError) from None
+            raise Refusal(expected, OptionTypeError) from None
         if not minimum <= number <= maximum:
-            raise _Refusal(expected)
+            raise Refusal(expected)
         return number
 
     return read
@@ -56,13 +49,13 @@ def integer(minimum: int, maximum: int, meaning: str = "") -> Callable[[object],
 
 def text(value: object) -> str:
     if not isinstance(value, str):
-        raise _Refusal("a string", OptionTypeError)
+        raise Refusal("a string", OptionTypeError)
     if "\0" in value:
-        raise _Refusal("a string without a NUL character")
+        raise Refusal("a string without a NUL character")
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise _Refusal("a string that can be encoded as UTF-8 (it holds a lone surrogate)") from None
+        raise Refusal("a string that can be encoded as UTF-8 (it holds a lone surrogate)") from None
     return value
 
 
@@ -73,13 +66,13 @@ def path(value: object) -> str:
     except TypeError:
         name = None
     if not isinstance(name, str):
-        raise _Refusal("a path as str or os.PathLike", OptionTypeError)
+        raise Refusal("a path as str or os.PathLike", OptionTypeError)
     if not name or "\0" in name:
-        raise _Refusal("a path that is not empty and has no NUL character")
+        raise Refusal("a path that is not empty and has no NUL character")
     try:
         os.fsencode(name)
     except UnicodeEncodeError:
-        raise _Refusal("a path that the file system can have (it holds a lone surrogate)") from None
+        raise Refusal("a path that the file system can have (it holds a lone surrogate)") from None
     return name
 
 
@@ -88,12 +81,61 @@ def choice(**names: int) -> Callable[[object], int]:
 
     def read(value: object) -> int:
         if not isinstance(value, str):
-            raise _Refusal(expected, OptionTypeError)
+            raise Refusal(expected, OptionTypeError)
         if value not in names:
-            raise _Refusal(expected, hint=nearest(value, names))
+            raise Refusal(expected, hint=nearest(value, names))
         return names[value]
 
     return read
+
+
+def free_dimension_overrides(value: object) -> tuple[tuple[str, str, int], ...]:
+    """Take ``[{"by": "name" or "denotation", "key": ..., "value": ...}]``; give (by, key, value) triples."""
+    if not isinstance(value, (list, tuple)):
+        raise Refusal("a list of tables like {'by': 'name', 'key': 'batch', 'value': 1}", OptionTypeError)
+    overrides: dict[tuple[str, str], int] = {}
+    for position, item in enumerate(value):
+        where = f"[{position}]"
+        if not isinstance(item, Mapping) or set(item) != {"by", "key", "value"}:
+            raise Refusal("a table with exactly 'by', 'key' and 'value'", where=where, got=item)
+        for name, reader in (("by", choice(name=0, denotation=1)), ("key", text), ("value", integer(0, 2**63 - 1))):
+            try:
+                reader(item[name])
+            except Refusal as refusal:
+                raise Refusal(
+                    refusal.expected, refusal.error, where=f"{where}[{name!r}]", got=item[name], hint=refusal.hint
+                ) from None
+        by, key = item["by"], item["key"]
+        if not key:
+            raise Refusal("a string that is not empty", where=f"{where}['key']", got=key)
+        if (by, key) in overrides:
+            raise Refusal(f"every {by} once", where=where, got=item)
+        overrides[by, key] = operator.index(item["value"])
+    return tuple((by, key, size) for (by, key), size in overrides.items())
+
+
+def config_entries(value: object) -> tuple[tuple[str, str], ...]:
+    from . import config_keys  # a large table that most sessions do not need
+
+    return config_keys.read_session_entries(value)
+
+
+def provider_list(value: object) -> tuple[Any, ...]:
+    from . import providers
+
+    return providers.read_providers(value)
+
+
+def compute_units(value: object) -> str:
+    from . import coreml
+
+    return coreml.read_compute_units(value)
+
+
+def coreml_flags(value: object) -> int:
+    from . import coreml
+
+    return coreml.read_flags(value)
 
 
 def option(reader: Callable[[object], Any], default: Any) -> Any:
@@ -127,6 +169,9 @@ class RuntimeConfiguration:
 class SessionOptions:
     """What `ortx.session` and `ortx.session_from_bytes` take; None leaves ONNX Runtime's own default."""
 
+    providers: tuple[Any, ...] = option(provider_list, ())
+    provider: tuple[Any, ...] = option(provider_list, ())
+    fallback_to_cpu: bool = option(boolean, True)
     intra_op_num_threads: int = option(thread_count, 0)
     inter_op_num_threads: int = option(thread_count, 0)
     graph_optimization_level: int | None = option(choice(disable=0, basic=1, extended=2, layout=3, all=99), None)
@@ -139,6 +184,17 @@ class SessionOptions:
     session_log_severity_level: int | None = option(severity, None)
     session_log_verbosity_level: int | None = option(verbosity, None)
     optimized_model_path: str | None = option(path, None)
+    profile_file_prefix: str | None = option(path, None)
+    free_dimension_overrides: tuple[tuple[str, str, int], ...] = option(free_dimension_overrides, ())
+    config_entries: tuple[tuple[str, str], ...] = option(config_entries, ())
+    coreml_compute_units: str | None = option(compute_units, None)
+    coreml_create_mlprogram: bool | None = option(boolean, None)
+    coreml_require_static_input_shapes: bool | None = option(boolean, None)
+    coreml_enable_on_subgraph: bool | None = option(boolean, None)
+    coreml_flags: int | None = option(coreml_flags, None)
+    coreml_use_cpu_only: bool | None = option(boolean, None)
+    coreml_use_cpu_and_gpu: bool | None = option(boolean, None)
+    coreml_only_enable_device_with_ane: bool | None = option(boolean, None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,8 +269,46 @@ def _read(fields: dict[str, Any], function: str, given: Mapping[str, object]) ->
             )
         try:
             values[name] = field.default if value is None else field.metadata["reader"](value)
-        except _Refusal as refusal:
-            raise refusal.error(
-                f"{function}: option {name!r}: got {shown(value)}; expected {refusal.expected}{refusal.hint}"
-            ) from None
+        except Refusal as refusal:
+            raise refusal.raised_for(function, name, value) from None
     return values
+
+
+def read_session_options(
+    function: str, table: Mapping[str, object] | None, keywords: Mapping[str, object]
+) -> SessionOptions:
+    """Read a table of session options, and see that they fit each other."""
+    options = read_table(SessionOptions, function, table, keywords)
+    if options.provider and options.providers and options.provider != options.providers:
+        raise OptionError(f"{function}: options 'provider' and 'providers' are two names for one thing; give one")
+    options = dataclasses.replace(options, providers=options.providers or options.provider, provider=())
+    coreml_fields = coreml_options(options)
+    if coreml_fields or any(provider.name == "CoreMLExecutionProvider" for provider in options.providers):
+        options = _with_coreml_options(function, options, coreml_fields)
+    return options
+
+
+def coreml_options(options: SessionOptions) -> dict[str, object]:
+    """Return the CoreML fields that were given."""
+    names = (field.name for field in dataclasses.fields(options) if field.name.startswith("coreml_"))
+    return {name: value for name in names if (value := getattr(options, name)) is not None}
+
+
+def _with_coreml_options(function: str, options: SessionOptions, fields: Mapping[str, object]) -> SessionOptions:
+    """Turn the CoreML fields into options of the CoreML provider."""
+    from . import coreml, providers
+
+    coreml.check_used(fields, providers.names(options.providers), function=function)
+    settings = coreml.resolve(fields, function=function)
+    return dataclasses.replace(
+        options,
+        providers=tuple(
+            dataclasses.replace(
+                provider,
+                options=tuple(coreml.merge(dict(provider.options), settings, function=function).items()),
+            )
+            if provider.name == "CoreMLExecutionProvider"
+            else provider
+            for provider in options.providers
+        ),
+    )

@@ -62,6 +62,7 @@ def _every_test_ends_with_the_live_handle_count_it_began_with(
         return
     after = _core._live_handles()
     if after != before:  # collecting costs some 20 ms, so only where there may be something to collect
+        request.node.funcargs.clear()  # pytest keeps the values of fixtures until the next test
         gc.collect()
         after = _core._live_handles()
     assert after == before, "the test left native handles behind (or released some of others)"

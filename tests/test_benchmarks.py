@@ -39,6 +39,7 @@ CALL_ROWS = {
     "floor-run-into": "C",
     "ortx-run-into-dict": "ortx",
     "ortx-run-into-list": "ortx",
+    "ortx-bound": "ortx",
     "official-bind-and-run": "onnxruntime",
     "floor-bound": "C",
     "official-bound": "onnxruntime",

@@ -29,13 +29,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Never, Self, final
 
+import numpy as np
+import numpy.typing as npt
 from typing_extensions import Buffer
 
 from .library import LibraryInfo
+from .modelinfo import Metadata
+from .valueinfo import ValueInfo
 '''
 
 # What Python's data model says of a special method; Cython's slot wrappers say nothing.
 SPECIAL_METHODS = {
+    "__array__": "(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]",
+    "__dlpack__": "(self, **keywords: Any) -> Any",
+    "__dlpack_device__": "(self) -> tuple[int, int]",
     "__contains__": "(self, name: object, /) -> bool",
     "__enter__": "(self) -> Self",
     "__exit__": (

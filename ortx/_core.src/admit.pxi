@@ -76,6 +76,8 @@ cdef object array_of_exporter(value, bint shared=False):
     """
     if isinstance(value, numpy.ndarray):
         return value
+    if isinstance(value, Tensor):
+        return (<Tensor>value).array
     try:
         if PyObject_CheckBuffer(value) and not isinstance(value, numpy.generic):
             return numpy.asarray(memoryview(value))  # the view, since numpy would take bytes for a string

@@ -15,6 +15,7 @@ cdef struct HandleCounts:
     Py_ssize_t session
     Py_ssize_t value
     Py_ssize_t run_options
+    Py_ssize_t io_binding
 
 cdef HandleCounts live_handles
 

@@ -188,6 +188,8 @@ cdef int add_simple_values(Frame* frame, Signature signature, values, bint are_o
 
 
 cdef inline int add_simple_value(Frame* frame, const Slot* slot, PyObject* value, bint is_output) except -1:
+    if type(<object>value) is Tensor and not is_output:  # as an output, the caller wants the Tensor back
+        value = <PyObject*>(<Tensor>value).array
     if not cnp.PyArray_CheckExact(<object>value) or not fits(slot, <cnp.ndarray>value):
         return False
     if is_output:

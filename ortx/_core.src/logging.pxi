@@ -1,10 +1,12 @@
 # ORT's messages. ORT calls `receive_message` on whatever thread has something to say, with locks of its own held, so
 # the callback takes no GIL: it puts the message at the end of a bounded list. The list is emptied into
 # `logging.getLogger("ortx")` by the thread that made the call, as soon as the call is over, or by the main thread
-# between two bytecodes, whichever comes first.
+# between two bytecodes, whichever comes first. While one thread is at it, others leave theirs to that one.
 
 cdef extern from "Python.h":
     int Py_AddPendingCall(int (*function)(void*) noexcept, void* argument) nogil
+    void PyErr_SetObject(object type, object value)
+    void PyErr_WriteUnraisable(object context)
 
 cdef struct LogRecord:
     LogRecord* next
@@ -82,25 +84,42 @@ cdef LogRecord* make_record(
     return record
 
 
-cdef int emit_from_main_thread(void* argument) noexcept:
-    emit_messages()
+cdef int emit_from_main_thread(void* argument) noexcept with gil:
+    try:
+        emit_messages()
+    except BaseException as error:  # Ctrl-C in a handler
+        PyErr_SetObject(type(error), error)
+        return -1
     return 0
 
 
-cdef inline void emit_waiting_messages() noexcept:
+cdef inline int emit_waiting_messages() except -1:
     """Hand over what the call that just ended has left. Costs one comparison if there is nothing."""
-    if first_record != NULL:
-        emit_messages()
+    return emit_messages() if first_record != NULL else 0
 
 
-cdef void emit_messages() noexcept:
+cdef int emit_or_discard(OrtStatus* status) except -1:
+    """Hand over ORT's messages; if that is interrupted, the status of the call is no longer asked for."""
+    try:
+        return emit_messages()
+    except BaseException:
+        discard(status)
+        raise
+
+
+cdef int emit_messages() except -1:
+    """Empty the list, unless another thread is at it: that one goes on until nothing is left.
+
+    Errors of handlers go to `sys.unraisablehook`; what is no error, such as KeyboardInterrupt, is raised in the end.
+    """
     global first_record, last_record, waiting_records, dropped_records, emitting
     cdef LogRecord* record
     cdef LogRecord* following
     cdef Py_ssize_t dropped
     if emitting:
-        return
+        return 0
     emitting = True
+    interruption = None
     while True:
         PyThread_acquire_lock(log_lock, WAIT_LOCK)
         record, dropped = first_record, dropped_records
@@ -111,24 +130,38 @@ cdef void emit_messages() noexcept:
             break
         while record != NULL:
             following = record.next
-            emit_message(
-                record.severity, decoded(record.message), decoded(record.category), decoded(record.log_id),
-                decoded(record.code_location))
+            interruption = emit_message(
+                record.severity, decoded(record.message).rstrip(), decoded(record.category), decoded(record.log_id),
+                decoded(record.code_location)) or interruption
             free(record)
             record = following
         if dropped:
-            emit_message(
+            interruption = emit_message(
                 ORT_LOGGING_LEVEL_WARNING, f"{dropped} messages of ONNX Runtime were dropped: more than "
-                f"{MAXIMUM_WAITING_RECORDS} were waiting", "ortx", "", "")
+                f"{MAXIMUM_WAITING_RECORDS} were waiting", "ortx", "", "") or interruption
     emitting = False
+    if interruption is not None:
+        raise interruption
+    return 0
 
 
 cdef object decoded(const char* text):
     return text.decode("utf-8", "replace")
 
 
-cdef void emit_message(int severity, message, category, log_id, code_location) noexcept:
-    """Give one message to the logging module. What a handler raises goes to `sys.unraisablehook`."""
+cdef object emit_message(int severity, message, category, log_id, code_location):
+    """Give one message to the logging module. Return what interrupted that, if it was no error."""
+    try:
+        hand_over(severity, message, category, log_id, code_location)
+    except Exception as error:
+        PyErr_SetObject(type(error), error)
+        PyErr_WriteUnraisable(python_logger)
+    except BaseException as interruption:
+        return interruption
+    return None
+
+
+cdef int hand_over(int severity, message, category, log_id, code_location) except -1:
     global python_logger
     if python_logger is None:
         import logging  # costs a few milliseconds, so only when there is something to log
@@ -141,3 +174,4 @@ cdef void emit_message(int severity, message, category, log_id, code_location) n
         python_logger.handle(python_logger.makeRecord(
             "ortx", level, file, int(line) if line.isdecimal() else 0, "%s", (message,), None, function or None,
             {"category": category, "logid": log_id, "code_location": code_location}))
+    return 0

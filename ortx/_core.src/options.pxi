@@ -33,6 +33,46 @@ cdef int fill_session_options(OrtSessionOptions* native, table) except -1:
     if table.optimized_model_path is not None:
         path = native_path(table.optimized_model_path)
         check(api.SetOptimizedModelFilePath(native, path_characters(path)))
+    if table.profile_file_prefix is not None:
+        path = native_path(unique_prefix(table.profile_file_prefix))
+        check(api.EnableProfiling(native, path_characters(path)))
+    if table.config_entries:
+        from . import config_keys
+        config_keys.check_versions(table.config_entries, api_version, loaded_library.version)
+        for key, value in table.config_entries:
+            encoded_key, encoded_value = key.encode(), value.encode()
+            check(api.AddSessionConfigEntry(
+                native, PyBytes_AS_STRING(encoded_key), PyBytes_AS_STRING(encoded_value)))
+    for by, key, size in table.free_dimension_overrides:
+        encoded_key = key.encode()
+        if by == "name":
+            check(api.AddFreeDimensionOverrideByName(native, PyBytes_AS_STRING(encoded_key), size))
+        else:
+            check(api.AddFreeDimensionOverride(native, PyBytes_AS_STRING(encoded_key), size))
+    return 0
+
+
+cdef dict uses_of_prefix = {}
+
+
+cdef str unique_prefix(str prefix):
+    """Return the prefix, with a number behind it from its second use on.
+
+    ORT adds the time in milliseconds, which two sessions can have in common: they would write into one file.
+    """
+    uses_of_prefix[prefix] = uses_of_prefix.get(prefix, 0) + 1
+    return prefix if uses_of_prefix[prefix] == 1 else f"{prefix}_{uses_of_prefix[prefix]}"
+
+
+cdef int check_overrides(overrides, model) except -1:
+    """Refuse an override that the model cannot have a dimension for; ORT says nothing about it.
+
+    `model` is the content of the file; both formats hold names as they are.
+    """
+    for by, key, _ in overrides:
+        if model.find(key.encode()) < 0:
+            raise OptionError(
+                f"ortx.session: option 'free_dimension_overrides': the model has no dimension of the {by} {key!r}")
     return 0
 
 
@@ -106,11 +146,15 @@ cdef class RunOptions:
     def add_config_entry(self, key: str, value: str) -> None:
         """Set an entry of ONNX Runtime's run configuration, such as ``"memory.enable_memory_arena_shrinkage"``.
 
-        A later value for the same key wins. Raises `InvalidType` unless `key` and `value` are strings, and
-        `InvalidArgument` for what ONNX Runtime refuses, an empty key for example. Stands for ``AddRunConfigEntry``.
+        A later value for the same key wins. Values of keys that ortx knows are checked; a key that it does not know is
+        kept, with an `UnknownConfigKeyWarning`. Raises `OptionTypeError` unless `key` and `value` are strings,
+        `OptionError` for a value that the key does not have, and `NotSupported` for a key that the loaded library does
+        not have yet. Stands for ``AddRunConfigEntry``.
         """
-        encoded_key = text_argument("add_config_entry", "key", key)
-        encoded_value = text_argument("add_config_entry", "value", value)
+        from . import config_keys
+        key, value = config_keys.read_run_entry(key, value)
+        config_keys.check_run_version(key, api_version, loaded_library.version)
+        encoded_key, encoded_value = key.encode(), value.encode()
         check(api.AddRunConfigEntry(self.handle, PyBytes_AS_STRING(encoded_key), PyBytes_AS_STRING(encoded_value)))
 
     def set(self, table: Mapping[str, object] | None = None, /, **keywords) -> None:
@@ -140,11 +184,11 @@ def run_options(table: Mapping[str, object] | None = None, /, **keywords) -> Run
     ----------
     table : mapping, optional
         The options below as a mapping. Keywords win over it.
-    tag : str, optional
+    tag : str, default ""
         Tag of the run in ORT's messages.
-    log_severity_level : int, optional
+    log_severity_level : int, default -1
         Least severity of the run's messages, 0 (verbose) to 4 (fatal); -1 for the session's, which is the default.
-    log_verbosity_level : int, optional
+    log_verbosity_level : int, default 0
         Level of detail of verbose messages.
 
     Returns
@@ -166,3 +210,12 @@ def run_options(table: Mapping[str, object] | None = None, /, **keywords) -> Run
     live_handles.run_options += 1
     made.set(table, **keywords)
     return made
+
+
+cdef inline const OrtRunOptions* native_run_options(run_options) except? NULL:
+    if run_options is None:
+        return default_run_options
+    if not isinstance(run_options, RunOptions):
+        raise InvalidType(
+            f"run_options: got {shown(run_options)}; expected an ortx.RunOptions, as ortx.run_options(...) returns")
+    return (<RunOptions>run_options).handle

@@ -1,6 +1,26 @@
 # OrtSession: open, look at, run, close.
 
 @cython.final
+cdef class NativeSession:
+    """The owner of an ``OrtSession``, inside a `Session`."""
+
+    def __cinit__(self):
+        self.handle = NULL
+
+    def __init__(self):
+        raise TypeError("NativeSession cannot be made directly; use ortx.session(path)")
+
+    def __dealloc__(self):
+        global open_sessions
+        if self.handle == NULL or finalizing:
+            return
+        open_sessions -= 1
+        live_handles.session -= 1
+        with nogil:  # it ends the session's threads and gives memory back
+            api.ReleaseSession(self.handle)
+
+
+@cython.final
 cdef class Session:
     """A loaded model, ready to run; make one with `ortx.session` or `ortx.session_from_bytes`.
 
@@ -9,7 +29,6 @@ cdef class Session:
     """
 
     def __cinit__(self):
-        self.handle = NULL
         self.running_calls = 0
         self.is_closed = False
         self.drained = NULL
@@ -20,8 +39,6 @@ cdef class Session:
     def __dealloc__(self):
         if self.drained != NULL:
             PyThread_free_lock(self.drained)
-        if self.handle != NULL and not finalizing:
-            release_session(self.handle)
 
     # --- run ---
 
@@ -62,6 +79,7 @@ cdef class Session:
         The model runs without the GIL. Safe to call from any thread. Stands for ``Run``.
         """
         cdef Frame frame
+        self.opened()
         cdef const OrtRunOptions* native_options = native_run_options(run_options)
         cdef tuple names = None if output_names is None else names_argument(output_names)
         outputs_count = self.outputs.count if names is None else PyTuple_GET_SIZE(names)
@@ -109,6 +127,7 @@ cdef class Session:
         The model runs without the GIL. Safe to call from any thread. Stands for ``Run`` with preallocated outputs.
         """
         cdef Frame frame
+        self.opened()
         cdef const OrtRunOptions* native_options = native_run_options(run_options)
         frame_open(&frame, self.inputs.count, self.outputs.count)
         try:
@@ -118,22 +137,68 @@ cdef class Session:
         finally:
             frame_close(&frame)
 
+    def run_with_iobinding(self, binding: IOBinding, run_options: RunOptions | None = None) -> Outputs:
+        """Run the model on what is bound.
+
+        Parameters
+        ----------
+        binding : IOBinding
+            From `create_io_binding` of this session.
+        run_options : RunOptions, optional
+            From `ortx.run_options`.
+
+        Returns
+        -------
+        Outputs
+            In the order they were bound: the very objects that were bound; arrays as from `run` where ONNX Runtime
+            allocates.
+
+        Raises
+        ------
+        CallError
+            If an input is missing, or no output is bound.
+        InvalidType, InvalidArgument
+            If `binding` is none, or one of another session.
+        SessionClosed, Error
+            As for `run`; `Error` also if another thread is using the binding.
+
+        Notes
+        -----
+        The model runs without the GIL. Stands for ``RunWithBinding``.
+        """
+        return run_binding(self, binding, run_options)
+
+    def create_io_binding(self) -> IOBinding:
+        """Make a binding, with nothing bound yet.
+
+        Any number of bindings may be used at the same time, one per thread. Raises `SessionClosed` if the session is
+        closed. Stands for ``CreateIoBinding``.
+        """
+        return make_io_binding(self)
+
     cdef int call(self, Frame* frame, const OrtRunOptions* native_options) except -1:
         """Make the native call; `close` waits for it."""
         cdef OrtStatus* status
-        self.start_call()
+        cdef OrtSession* handle = self.start_call()
         with nogil:
-            status = frame_run(frame, self.handle, native_options)
+            status = frame_run(frame, handle, native_options)
         self.end_call()
         # No Python code above: whatever runs from here on, a logging handler for one, may close this session.
-        emit_waiting_messages()
+        if first_record != NULL:
+            emit_or_discard(status)
         return check(status)
 
-    cdef inline int start_call(self) except -1:
+    cdef inline OrtSession* start_call(self) except NULL:
+        """Count a native call that `close` will wait for. No Python code may run until `end_call`."""
+        cdef OrtSession* handle = self.opened().handle
+        self.running_calls += 1
+        return handle
+
+    cdef inline NativeSession opened(self):
+        """Return the native session, which lives as long as the reference is held."""
         if self.is_closed:
             raise SessionClosed(f"the session of {self.source} is closed; make a new one to run the model again")
-        self.running_calls += 1
-        return 0
+        return self.native
 
     cdef inline void end_call(self) noexcept:
         self.running_calls -= 1
@@ -169,6 +234,123 @@ cdef class Session:
         """Return the number of overridable initializers. Stands for ``SessionGetOverridableInitializerCount``."""
         return self.inputs.initializers
 
+    def input_info(self, name_or_index: str | int) -> ValueInfo:
+        """Return what the model declares of an input, found by name or position.
+
+        Raises `InvalidArgument` for a `name_or_index` that the model does not have. Stands for
+        ``SessionGetInputTypeInfo``.
+        """
+        return self.inputs.infos[self.inputs.index(name_or_index, "input_info", 0, self.input_count())]
+
+    def output_info(self, name_or_index: str | int) -> ValueInfo:
+        """Return what the model declares of an output, found by name or position.
+
+        Raises `InvalidArgument` for a `name_or_index` that the model does not have. Stands for
+        ``SessionGetOutputTypeInfo``.
+        """
+        return self.outputs.infos[self.outputs.index(name_or_index, "output_info", 0, self.outputs.count)]
+
+    def overridable_initializer_info(self, name_or_index: str | int) -> ValueInfo:
+        """Return what the model declares of an overridable initializer, found by name or position.
+
+        Raises `InvalidArgument` for a `name_or_index` that the model does not have. Stands for
+        ``SessionGetOverridableInitializerTypeInfo``.
+        """
+        first = self.input_count()
+        index = self.inputs.index(name_or_index, "overridable_initializer_info", first, self.inputs.count)
+        return self.inputs.infos[index]
+
+    def memory_info_for_inputs(self) -> Outputs:
+        """Return a `MemoryInfo` per input, by position and by name: where the session wants it.
+
+        Raises `SessionClosed` if the session is closed, and `NotSupported` before ONNX Runtime 1.23. Stands for
+        ``SessionGetMemoryInfoForInputs``.
+        """
+        require_version(23, "memory_info_for_inputs")
+        return memory_infos(self.opened(), api.SessionGetMemoryInfoForInputs, self.input_names())
+
+    def memory_info_for_outputs(self) -> Outputs:
+        """Return a `MemoryInfo` per output, by position and by name: where the session puts it.
+
+        Raises `SessionClosed` if the session is closed, and `NotSupported` before ONNX Runtime 1.23. Stands for
+        ``SessionGetMemoryInfoForOutputs``.
+        """
+        require_version(23, "memory_info_for_outputs")
+        return memory_infos(self.opened(), api.SessionGetMemoryInfoForOutputs, self.output_names())
+
+    def providers(self) -> tuple[str, ...]:
+        """Return the execution providers that the session was made with, best first; the CPU is always last.
+
+        It says what really runs: a provider that could not be used is not in it.
+        """
+        return self.provider_names
+
+    def metadata(self) -> Metadata:
+        """Return what the model's author wrote into it, as a `Metadata`.
+
+        Raises `SessionClosed` if the session is closed. Stands for ``SessionGetModelMetadata``.
+        """
+        return model_metadata(self.opened())
+
+    # --- profile and tune ---
+
+    def end_profiling(self) -> str:
+        """Stop profiling, write the file and return its name.
+
+        Raises `Error` if the session was not opened with ``profile_file_prefix``, or profiling has ended already, and
+        `SessionClosed` if it is closed. Stands for ``SessionEndProfiling``.
+        """
+        cdef char* name = NULL
+        cdef NativeSession native = self.opened()
+        with nogil:
+            check(api.SessionEndProfiling(native.handle, default_allocator, &name))
+        file = take_string(name)
+        emit_waiting_messages()
+        if not file:
+            raise Error(
+                f"end_profiling: {self.source} is not profiled (any more): open the session with "
+                "profile_file_prefix=..., and end profiling once")
+        return file
+
+    def profiling_start_time_ns(self) -> int:
+        """Return when profiling began, in nanoseconds of ONNX Runtime's clock; 0 if the session is not profiled.
+
+        Raises `SessionClosed` if the session is closed. Stands for ``SessionGetProfilingStartTimeNs``.
+        """
+        cdef uint64_t start = 0
+        cdef NativeSession native = self.opened()
+        check(api.SessionGetProfilingStartTimeNs(native.handle, &start))
+        return start
+
+    def set_ep_dynamic_options(self, options: Mapping[object, object]) -> None:
+        """Change options of the execution providers while the session is open.
+
+        Parameters
+        ----------
+        options : mapping
+            Such as ``{"ep.dynamic.workload_type": "Efficient"}``. Keys and values are turned into strings, True and
+            False into ``"1"`` and ``"0"``. The CPU provider takes any and heeds none.
+
+        Raises
+        ------
+        OptionError, OptionTypeError
+            If `options` is no mapping, or an empty one, or has a value that its key does not have.
+        SessionClosed
+            If the session is closed.
+        Error
+            If a provider refuses.
+
+        Notes
+        -----
+        Stands for ``SetEpDynamicOptions``.
+        """
+        from . import config_keys
+        cdef NativeSession native = self.opened()
+        cdef OptionTexts texts = make_option_texts(config_keys.read_dynamic_options(options))
+        with nogil:
+            check(api.SetEpDynamicOptions(native.handle, texts.keys, texts.values, texts.count))
+        emit_waiting_messages()
+
     def __repr__(self):
         state = " (closed)" if self.is_closed else ""
         return (f"<ortx.Session of {self.source}{state}: {', '.join(self.input_names())} -> "
@@ -193,13 +375,11 @@ cdef class Session:
         returned stay valid; names and counts can still be asked for. Callable from any thread. Stands for
         ``ReleaseSession``.
         """
-        cdef OrtSession* handle
         self.is_closed = True
         if self.running_calls:
             self.wait_until_drained()
-        handle, self.handle = self.handle, NULL
-        if handle != NULL:
-            release_session(handle)
+        self.native = None
+        emit_waiting_messages()
 
     cdef int wait_until_drained(self) except -1:
         if self.drained == NULL:
@@ -219,24 +399,6 @@ cdef class Session:
         self.close()
 
 
-cdef void release_session(OrtSession* handle) noexcept:
-    global open_sessions
-    open_sessions -= 1
-    live_handles.session -= 1
-    with nogil:
-        api.ReleaseSession(handle)
-    emit_waiting_messages()
-
-
-cdef inline const OrtRunOptions* native_run_options(run_options) except? NULL:
-    if run_options is None:
-        return default_run_options
-    if not isinstance(run_options, RunOptions):
-        raise InvalidType(
-            f"run_options: got {shown(run_options)}; expected an ortx.RunOptions, as ortx.run_options(...) returns")
-    return (<RunOptions>run_options).handle
-
-
 cdef tuple names_argument(names):
     if isinstance(names, str) or not isinstance(names, Iterable):
         hint = f": write [{names!r}]" if isinstance(names, str) else ""
@@ -252,170 +414,3 @@ cdef tuple names_argument(names):
                     raise InvalidArgument(f"output_names: {name!r} is asked for twice")
                 seen.add(name)
     return names
-
-
-# --- open -----------------------------------------------------------------------------------------------------------
-
-def session(
-        model_path: str | os.PathLike[str], options: Mapping[str, object] | None = None, /, **keywords) -> Session:
-    """Load a model from a file.
-
-    Parameters
-    ----------
-    model_path : str or os.PathLike
-        An ``.onnx`` or ``.ort`` file.
-    options : mapping, optional
-        The options below as a mapping. Keywords win over it.
-    intra_op_num_threads, inter_op_num_threads : int, default 0
-        Threads inside an operator, and across operators with ``execution_mode="parallel"``. 0 means as many as this
-        process may use, by its affinity mask and its container's quota.
-    graph_optimization_level : str, optional
-        ``"disable"``, ``"basic"``, ``"extended"``, ``"layout"`` (ONNX Runtime 1.23 or newer) or ``"all"``.
-    execution_mode : str, optional
-        ``"sequential"`` or ``"parallel"``.
-    deterministic_compute : bool, optional
-        Prefer kernels that give the same bits each time.
-    disable_per_session_threads : bool, default False
-        Use the global thread pools, which ``ortx.configure(use_global_thread_pools=True)`` makes.
-    enable_cpu_mem_arena, enable_mem_pattern : bool, optional
-        Whether memory is kept for the next run, and laid out in advance.
-    log_id : str, optional
-        Name of the session in ORT's messages.
-    session_log_severity_level : int, optional
-        Least severity of the session's messages, 0 (verbose) to 4 (fatal).
-    session_log_verbosity_level : int, optional
-        Level of detail of verbose messages.
-    optimized_model_path : str or os.PathLike, optional
-        Write the optimised model to this file.
-
-    Returns
-    -------
-    Session
-
-    Raises
-    ------
-    NoSuchFile
-        If there is no such file.
-    InvalidProtobuf
-        If the file is no model, or a damaged one.
-    InvalidType, InvalidArgument
-        If `model_path` is no path, or that of a folder.
-    OptionError, OptionTypeError
-        For an unknown option or a value that is not allowed.
-    LibraryError
-        If ONNX Runtime cannot be loaded; see `ortx.load_library`.
-    Error
-        If ONNX Runtime refuses the model for another reason.
-
-    Notes
-    -----
-    The model is loaded without the GIL. Stands for ``CreateSession``.
-    """
-    table = read_session_options("ortx.session", options, keywords)
-    path = existing_model_path(path_argument("ortx.session", "model_path", model_path))
-    return open_session(table, repr(path), path, NULL)
-
-
-def session_from_bytes(
-        model: Buffer, options: Mapping[str, object] | None = None, /, **keywords) -> Session:
-    """Load a model from memory.
-
-    Parameters
-    ----------
-    model : buffer
-        The content of an ``.onnx`` or ``.ort`` file: bytes, bytearray, memoryview, mmap, numpy array, or whatever else
-        exports a contiguous buffer. It is not copied by ortx, and not needed any more afterwards.
-    options : mapping, optional
-        Options as for `ortx.session`, also as `keywords`.
-
-    Returns
-    -------
-    Session
-
-    Raises
-    ------
-    InvalidProtobuf
-        If the buffer is no model, or a damaged or empty one.
-    InvalidType, InvalidArgument
-        If `model` is no buffer, or not a contiguous one.
-    OptionError, OptionTypeError, LibraryError, Error
-        As for `ortx.session`.
-
-    Notes
-    -----
-    The model is loaded without the GIL; the buffer must not be changed meanwhile. Stands for
-    ``CreateSessionFromArray``.
-    """
-    cdef Py_buffer view
-    table = read_session_options("ortx.session_from_bytes", options, keywords)
-    if not PyObject_CheckBuffer(model):
-        hint = "; to load a file use ortx.session(path)" if isinstance(model, (str, os.PathLike)) else ""
-        raise InvalidType(
-            f"ortx.session_from_bytes: model: got {shown(model)}; expected bytes or another buffer{hint}")
-    try:
-        PyObject_GetBuffer(model, &view, PyBUF_SIMPLE)
-    except BufferError as error:
-        raise InvalidArgument(
-            f"ortx.session_from_bytes: model: got {shown(model)}; expected a contiguous buffer ({error})") from None
-    try:
-        source = f"{view.len} bytes"
-        if view.len == 0:
-            raise InvalidProtobuf("ortx.session_from_bytes: model: got an empty buffer; expected an ONNX model")
-        return open_session(table, source, None, &view)
-    finally:
-        PyBuffer_Release(&view)
-
-
-cdef object read_session_options(function, table, keywords):
-    from . import options
-    return options.read_table(options.SessionOptions, function, table, keywords)
-
-
-cdef str existing_model_path(str path):
-    """Return the path, if there is a file that can be a model."""
-    if os.path.isdir(path):
-        raise InvalidArgument(f"ortx.session: model_path: {path!r} is a folder; expected a model file")
-    try:
-        size = os.stat(path).st_size
-    except FileNotFoundError:
-        raise NoSuchFile(f"ortx.session: model_path: there is no file {path!r}") from None
-    except OSError as error:
-        raise InvalidArgument(f"ortx.session: model_path: cannot look at {path!r}: {error}") from None
-    if size == 0 and os.path.isfile(path):
-        raise InvalidProtobuf(f"ortx.session: model_path: {path!r} is empty; expected an ONNX model")
-    return path
-
-
-cdef Session open_session(table, str source, str path, Py_buffer* view):
-    """Make a session from a file or from a buffer, whichever is not None or NULL."""
-    global open_sessions
-    cdef Session session = Session.__new__(Session)
-    cdef OrtSessionOptions* native = NULL
-    cdef OrtSession* handle = NULL
-    cdef const ORTCHAR_T* c_path = NULL
-    ensure_env()
-    session.source = source
-    check(api.CreateSessionOptions(&native))
-    try:
-        fill_session_options(native, table)
-        if path is not None:
-            encoded_path = native_path(path)
-            c_path = path_characters(encoded_path)
-        with nogil:
-            if c_path != NULL:
-                check(api.CreateSession(env, c_path, native, &handle))
-            else:
-                check(api.CreateSessionFromArray(env, view.buf, <size_t>view.len, native, &handle))
-    except InvalidProtobuf as error:
-        raise InvalidProtobuf(f"{source} is no ONNX model, or a damaged one ({error})") from None
-    finally:
-        api.ReleaseSessionOptions(native)
-        emit_waiting_messages()
-    session.handle = handle
-    live_handles.session += 1
-    open_sessions += 1
-    session.inputs = input_signature(handle)
-    session.outputs = output_signature(handle)
-    if not session.inputs.index_of.keys().isdisjoint(session.outputs.names):
-        session.passed_through = session.inputs
-    return session

@@ -7,9 +7,15 @@ cdef inline int check(OrtStatus* status) except -1 nogil:
     return 0
 
 
+cdef inline void discard(OrtStatus* status) noexcept:
+    """Release the status of a call that nobody asks about any more."""
+    if status != NULL:
+        api.ReleaseStatus(status)
+
+
 cdef int raise_status(OrtStatus* status) except -1 with gil:
     """Raise the exception for `status`, which is released."""
     code = <int>api.GetErrorCode(status)
-    message = api.GetErrorMessage(status).decode("utf-8", "replace")
+    message = api.GetErrorMessage(status).decode("utf-8", "replace").rstrip()
     api.ReleaseStatus(status)
     raise error_from_status(code, message)

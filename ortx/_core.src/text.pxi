@@ -26,18 +26,6 @@ cdef str path_argument(function, argument, path):
     return name
 
 
-cdef bytes text_argument(function, argument, text):
-    """Return a string argument as UTF-8, or refuse it."""
-    if not isinstance(text, str):
-        raise InvalidType(f"{function}: {argument}: got {shown(text)}; expected a string")
-    if "\0" in text:
-        raise InvalidArgument(f"{function}: {argument}: got {text!r}; expected a string without a NUL character")
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        raise InvalidArgument(f"{function}: {argument}: got {text!r}, which cannot be encoded as UTF-8") from None
-
-
 cdef str take_string(char* text):
     """Decode a string that ORT allocated with the default allocator, and free it."""
     try:

@@ -143,6 +143,23 @@ cdef class Signature:
         cdef PyObject* found = PyDict_GetItemWithError(self.index_of, name)
         return <int><object>found if found != NULL else -1
 
+    cdef Py_ssize_t index(self, name_or_index, str function, Py_ssize_t first, Py_ssize_t end) except -1:
+        """Return the index of one of the slots from `first` to `end`, by name or by position among these."""
+        names = self.names[first:end]
+        if isinstance(name_or_index, str):
+            if name_or_index in names:
+                return self.index_of[name_or_index]
+        else:
+            try:
+                position = operator.index(name_or_index)
+            except TypeError:
+                raise InvalidType(f"{function}: got {shown(name_or_index)}; expected a name or a position") from None
+            if 0 <= position < end - first:
+                return first + position
+        raise InvalidArgument(
+            f"{function}: got {shown(name_or_index)}; expected one of {', '.join(names) or 'none'}"
+            f"{nearest(name_or_index, names)} or a position below {end - first}")
+
     def __repr__(self):
         return f"<Signature {', '.join(self.names)}>"
 

@@ -141,6 +141,11 @@ typedef enum OrtMemoryInfoDeviceType {
   OrtMemoryInfoDeviceType_NPU = 3
 } OrtMemoryInfoDeviceType;
 
+typedef enum OrtDeviceMemoryType {
+  OrtDeviceMemoryType_DEFAULT = 0,
+  OrtDeviceMemoryType_HOST_ACCESSIBLE = 5
+} OrtDeviceMemoryType;
+
 /* Handles */
 
 typedef struct OrtEnv OrtEnv;
@@ -156,6 +161,10 @@ typedef struct OrtTensorTypeAndShapeInfo OrtTensorTypeAndShapeInfo;
 typedef struct OrtThreadingOptions OrtThreadingOptions;
 typedef struct OrtTypeInfo OrtTypeInfo;
 typedef struct OrtValue OrtValue;
+typedef struct OrtModelMetadata OrtModelMetadata;
+typedef struct OrtIoBinding OrtIoBinding;
+typedef struct OrtCUDAProviderOptionsV2 OrtCUDAProviderOptionsV2;
+typedef struct OrtTensorRTProviderOptionsV2 OrtTensorRTProviderOptionsV2;
 
 /* An allocator is the one handle with visible members. Those after Info exist from the version in brackets on; `version`
  * says which one an allocator was built for. */
@@ -201,7 +210,7 @@ typedef struct OrtApi {
     (OrtSessionOptions* options, const ORTCHAR_T* optimized_model_filepath);
   ORTX_SLOT(CloneSessionOptions);
   OrtStatus* (ORTX_CALL *SetSessionExecutionMode)(OrtSessionOptions* options, ExecutionMode execution_mode);
-  ORTX_SLOT(EnableProfiling);
+  OrtStatus* (ORTX_CALL *EnableProfiling)(OrtSessionOptions* options, const ORTCHAR_T* profile_file_prefix);
   ORTX_SLOT(DisableProfiling);
   OrtStatus* (ORTX_CALL *EnableMemPattern)(OrtSessionOptions* options);
   OrtStatus* (ORTX_CALL *DisableMemPattern)(OrtSessionOptions* options);
@@ -276,15 +285,16 @@ typedef struct OrtApi {
   OrtStatus* (ORTX_CALL *CreateCpuMemoryInfo)
     (OrtAllocatorType type, OrtMemType mem_type, OrtMemoryInfo** out);
   ORTX_SLOT(CompareMemoryInfo);
-  ORTX_SLOT(MemoryInfoGetName);
-  ORTX_SLOT(MemoryInfoGetId);
-  ORTX_SLOT(MemoryInfoGetMemType);
-  ORTX_SLOT(MemoryInfoGetType);
+  OrtStatus* (ORTX_CALL *MemoryInfoGetName)(const OrtMemoryInfo* ptr, const char** out);
+  OrtStatus* (ORTX_CALL *MemoryInfoGetId)(const OrtMemoryInfo* ptr, int* out);
+  OrtStatus* (ORTX_CALL *MemoryInfoGetMemType)(const OrtMemoryInfo* ptr, OrtMemType* out);
+  OrtStatus* (ORTX_CALL *MemoryInfoGetType)(const OrtMemoryInfo* ptr, OrtAllocatorType* out);
   ORTX_SLOT(AllocatorAlloc);
   OrtStatus* (ORTX_CALL *AllocatorFree)(OrtAllocator* ort_allocator, void* p);
   ORTX_SLOT(AllocatorGetInfo);
   OrtStatus* (ORTX_CALL *GetAllocatorWithDefaultOptions)(OrtAllocator** out);
-  ORTX_SLOT(AddFreeDimensionOverride);
+  OrtStatus* (ORTX_CALL *AddFreeDimensionOverride)
+    (OrtSessionOptions* options, const char* dim_denotation, int64_t dim_value);
   ORTX_SLOT(GetValue);
   ORTX_SLOT(GetValueCount);
   ORTX_SLOT(CreateValue);
@@ -319,49 +329,60 @@ typedef struct OrtApi {
     (const OrtSequenceTypeInfo* sequence_type_info, OrtTypeInfo** type_info);
   ORTX_SLOT(ReleaseMapTypeInfo);
   ORTX_SLOT(ReleaseSequenceTypeInfo);
-  ORTX_SLOT(SessionEndProfiling);
-  ORTX_SLOT(SessionGetModelMetadata);
-  ORTX_SLOT(ModelMetadataGetProducerName);
-  ORTX_SLOT(ModelMetadataGetGraphName);
-  ORTX_SLOT(ModelMetadataGetDomain);
-  ORTX_SLOT(ModelMetadataGetDescription);
-  ORTX_SLOT(ModelMetadataLookupCustomMetadataMap);
-  ORTX_SLOT(ModelMetadataGetVersion);
-  ORTX_SLOT(ReleaseModelMetadata);
+  OrtStatus* (ORTX_CALL *SessionEndProfiling)(OrtSession* session, OrtAllocator* allocator, char** out);
+  OrtStatus* (ORTX_CALL *SessionGetModelMetadata)(const OrtSession* session, OrtModelMetadata** out);
+  OrtStatus* (ORTX_CALL *ModelMetadataGetProducerName)
+    (const OrtModelMetadata* model_metadata, OrtAllocator* allocator, char** value);
+  OrtStatus* (ORTX_CALL *ModelMetadataGetGraphName)
+    (const OrtModelMetadata* model_metadata, OrtAllocator* allocator, char** value);
+  OrtStatus* (ORTX_CALL *ModelMetadataGetDomain)
+    (const OrtModelMetadata* model_metadata, OrtAllocator* allocator, char** value);
+  OrtStatus* (ORTX_CALL *ModelMetadataGetDescription)
+    (const OrtModelMetadata* model_metadata, OrtAllocator* allocator, char** value);
+  OrtStatus* (ORTX_CALL *ModelMetadataLookupCustomMetadataMap)
+    (const OrtModelMetadata* model_metadata, OrtAllocator* allocator, const char* key, char** value);
+  OrtStatus* (ORTX_CALL *ModelMetadataGetVersion)(const OrtModelMetadata* model_metadata, int64_t* value);
+  void (ORTX_CALL *ReleaseModelMetadata)(OrtModelMetadata* input);
 
   /* API version 3 */
   ORTX_SLOT(CreateEnvWithGlobalThreadPools);
   OrtStatus* (ORTX_CALL *DisablePerSessionThreads)(OrtSessionOptions* options);
   OrtStatus* (ORTX_CALL *CreateThreadingOptions)(OrtThreadingOptions** out);
   void (ORTX_CALL *ReleaseThreadingOptions)(OrtThreadingOptions* input);
-  ORTX_SLOT(ModelMetadataGetCustomMetadataMapKeys);
-  ORTX_SLOT(AddFreeDimensionOverrideByName);
+  OrtStatus* (ORTX_CALL *ModelMetadataGetCustomMetadataMapKeys)
+    (const OrtModelMetadata* model_metadata, OrtAllocator* allocator, char*** keys, int64_t* num_keys);
+  OrtStatus* (ORTX_CALL *AddFreeDimensionOverrideByName)
+    (OrtSessionOptions* options, const char* dim_name, int64_t dim_value);
 
   /* API version 4 */
-  ORTX_SLOT(GetAvailableProviders);
-  ORTX_SLOT(ReleaseAvailableProviders);
+  OrtStatus* (ORTX_CALL *GetAvailableProviders)(char*** out_ptr, int* provider_length);
+  OrtStatus* (ORTX_CALL *ReleaseAvailableProviders)(char** ptr, int providers_length);
 
   /* API version 5 */
   ORTX_SLOT(GetStringTensorElementLength);
   ORTX_SLOT(GetStringTensorElement);
   ORTX_SLOT(FillStringTensorElement);
-  ORTX_SLOT(AddSessionConfigEntry);
+  OrtStatus* (ORTX_CALL *AddSessionConfigEntry)
+    (OrtSessionOptions* options, const char* config_key, const char* config_value);
   ORTX_SLOT(CreateAllocator);
   ORTX_SLOT(ReleaseAllocator);
-  ORTX_SLOT(RunWithBinding);
-  ORTX_SLOT(CreateIoBinding);
-  ORTX_SLOT(ReleaseIoBinding);
-  ORTX_SLOT(BindInput);
-  ORTX_SLOT(BindOutput);
-  ORTX_SLOT(BindOutputToDevice);
+  OrtStatus* (ORTX_CALL *RunWithBinding)
+    (OrtSession* session, const OrtRunOptions* run_options, const OrtIoBinding* binding_ptr);
+  OrtStatus* (ORTX_CALL *CreateIoBinding)(OrtSession* session, OrtIoBinding** out);
+  void (ORTX_CALL *ReleaseIoBinding)(OrtIoBinding* input);
+  OrtStatus* (ORTX_CALL *BindInput)(OrtIoBinding* binding_ptr, const char* name, const OrtValue* val_ptr);
+  OrtStatus* (ORTX_CALL *BindOutput)(OrtIoBinding* binding_ptr, const char* name, const OrtValue* val_ptr);
+  OrtStatus* (ORTX_CALL *BindOutputToDevice)
+    (OrtIoBinding* binding_ptr, const char* name, const OrtMemoryInfo* mem_info_ptr);
   ORTX_SLOT(GetBoundOutputNames);
-  ORTX_SLOT(GetBoundOutputValues);
-  ORTX_SLOT(ClearBoundInputs);
-  ORTX_SLOT(ClearBoundOutputs);
+  OrtStatus* (ORTX_CALL *GetBoundOutputValues)
+    (const OrtIoBinding* binding_ptr, OrtAllocator* allocator, OrtValue*** output, size_t* output_count);
+  void (ORTX_CALL *ClearBoundInputs)(OrtIoBinding* binding_ptr);
+  void (ORTX_CALL *ClearBoundOutputs)(OrtIoBinding* binding_ptr);
   ORTX_SLOT(TensorAt);
   ORTX_SLOT(CreateAndRegisterAllocator);
   ORTX_SLOT(SetLanguageProjection);
-  ORTX_SLOT(SessionGetProfilingStartTimeNs);
+  OrtStatus* (ORTX_CALL *SessionGetProfilingStartTimeNs)(const OrtSession* session, uint64_t* out);
   OrtStatus* (ORTX_CALL *SetGlobalIntraOpNumThreads)
     (OrtThreadingOptions* tp_options, int intra_op_num_threads);
   OrtStatus* (ORTX_CALL *SetGlobalInterOpNumThreads)
@@ -381,7 +402,8 @@ typedef struct OrtApi {
   ORTX_SLOT(ReleaseArenaCfg);
 
   /* API version 7 */
-  ORTX_SLOT(ModelMetadataGetGraphDescription);
+  OrtStatus* (ORTX_CALL *ModelMetadataGetGraphDescription)
+    (const OrtModelMetadata* model_metadata, OrtAllocator* allocator, char** value);
   ORTX_SLOT(SessionOptionsAppendExecutionProvider_TensorRT);
   ORTX_SLOT(SetCurrentGpuDeviceId);
   ORTX_SLOT(GetCurrentGpuDeviceId);
@@ -398,11 +420,14 @@ typedef struct OrtApi {
   ORTX_SLOT(CreateSessionFromArrayWithPrepackedWeightsContainer);
 
   /* API version 9 */
-  ORTX_SLOT(SessionOptionsAppendExecutionProvider_TensorRT_V2);
-  ORTX_SLOT(CreateTensorRTProviderOptions);
-  ORTX_SLOT(UpdateTensorRTProviderOptions);
+  OrtStatus* (ORTX_CALL *SessionOptionsAppendExecutionProvider_TensorRT_V2)
+    (OrtSessionOptions* options, const OrtTensorRTProviderOptionsV2* tensorrt_options);
+  OrtStatus* (ORTX_CALL *CreateTensorRTProviderOptions)(OrtTensorRTProviderOptionsV2** out);
+  OrtStatus* (ORTX_CALL *UpdateTensorRTProviderOptions)
+    (OrtTensorRTProviderOptionsV2* tensorrt_options, const char* const* provider_options_keys,
+     const char* const* provider_options_values, size_t num_keys);
   ORTX_SLOT(GetTensorRTProviderOptionsAsString);
-  ORTX_SLOT(ReleaseTensorRTProviderOptions);
+  void (ORTX_CALL *ReleaseTensorRTProviderOptions)(OrtTensorRTProviderOptionsV2* input);
   ORTX_SLOT(EnableOrtCustomOps);
   ORTX_SLOT(RegisterAllocator);
   ORTX_SLOT(UnregisterAllocator);
@@ -432,15 +457,18 @@ typedef struct OrtApi {
   ORTX_SLOT(SetGlobalCustomCreateThreadFn);
   ORTX_SLOT(SetGlobalCustomThreadCreationOptions);
   ORTX_SLOT(SetGlobalCustomJoinThreadFn);
-  ORTX_SLOT(SynchronizeBoundInputs);
-  ORTX_SLOT(SynchronizeBoundOutputs);
+  OrtStatus* (ORTX_CALL *SynchronizeBoundInputs)(OrtIoBinding* binding_ptr);
+  OrtStatus* (ORTX_CALL *SynchronizeBoundOutputs)(OrtIoBinding* binding_ptr);
 
   /* API version 11 */
-  ORTX_SLOT(SessionOptionsAppendExecutionProvider_CUDA_V2);
-  ORTX_SLOT(CreateCUDAProviderOptions);
-  ORTX_SLOT(UpdateCUDAProviderOptions);
+  OrtStatus* (ORTX_CALL *SessionOptionsAppendExecutionProvider_CUDA_V2)
+    (OrtSessionOptions* options, const OrtCUDAProviderOptionsV2* cuda_options);
+  OrtStatus* (ORTX_CALL *CreateCUDAProviderOptions)(OrtCUDAProviderOptionsV2** out);
+  OrtStatus* (ORTX_CALL *UpdateCUDAProviderOptions)
+    (OrtCUDAProviderOptionsV2* cuda_options, const char* const* provider_options_keys,
+     const char* const* provider_options_values, size_t num_keys);
   ORTX_SLOT(GetCUDAProviderOptionsAsString);
-  ORTX_SLOT(ReleaseCUDAProviderOptions);
+  void (ORTX_CALL *ReleaseCUDAProviderOptions)(OrtCUDAProviderOptionsV2* input);
   ORTX_SLOT(SessionOptionsAppendExecutionProvider_MIGraphX);
 
   /* API version 12 */
@@ -450,7 +478,9 @@ typedef struct OrtApi {
   ORTX_SLOT(CreateOp);
   ORTX_SLOT(InvokeOp);
   ORTX_SLOT(ReleaseOp);
-  ORTX_SLOT(SessionOptionsAppendExecutionProvider);
+  OrtStatus* (ORTX_CALL *SessionOptionsAppendExecutionProvider)
+    (OrtSessionOptions* options, const char* provider_name, const char* const* provider_options_keys,
+     const char* const* provider_options_values, size_t num_keys);
   ORTX_SLOT(CopyKernelInfo);
   ORTX_SLOT(ReleaseKernelInfo);
 
@@ -463,7 +493,7 @@ typedef struct OrtApi {
   ORTX_SLOT(ReleaseCANNProviderOptions);
 
   /* API version 14 */
-  ORTX_SLOT(MemoryInfoGetDeviceType);
+  void (ORTX_CALL *MemoryInfoGetDeviceType)(const OrtMemoryInfo* ptr, OrtMemoryInfoDeviceType* out);
   OrtStatus* (ORTX_CALL *UpdateEnvWithCustomLogLevel)(OrtEnv* ort_env, OrtLoggingLevel log_severity_level);
   ORTX_SLOT(SetGlobalIntraOpThreadAffinity);
   ORTX_SLOT(RegisterCustomOpsLibrary_V2);
@@ -534,7 +564,8 @@ typedef struct OrtApi {
   ORTX_SLOT(CreateLoraAdapterFromArray);
   ORTX_SLOT(ReleaseLoraAdapter);
   ORTX_SLOT(RunOptionsAddActiveLoraAdapter);
-  ORTX_SLOT(SetEpDynamicOptions);
+  OrtStatus* (ORTX_CALL *SetEpDynamicOptions)
+    (OrtSession* sess, const char* const* keys, const char* const* values, size_t kv_len);
 
   /* API version 22, first in ONNX Runtime 1.22 */
   ORTX_SLOT(ReleaseValueInfo);
@@ -575,8 +606,8 @@ typedef struct OrtApi {
   ORTX_SLOT(GetTensorSizeInBytes);
   ORTX_SLOT(AllocatorGetStats);
   ORTX_SLOT(CreateMemoryInfo_V2);
-  ORTX_SLOT(MemoryInfoGetDeviceMemType);
-  ORTX_SLOT(MemoryInfoGetVendorId);
+  OrtDeviceMemoryType (ORTX_CALL *MemoryInfoGetDeviceMemType)(const OrtMemoryInfo* ptr);
+  uint32_t (ORTX_CALL *MemoryInfoGetVendorId)(const OrtMemoryInfo* ptr);
   ORTX_SLOT(ValueInfo_GetValueProducer);
   ORTX_SLOT(ValueInfo_GetValueNumConsumers);
   ORTX_SLOT(ValueInfo_GetValueConsumers);
@@ -634,8 +665,10 @@ typedef struct OrtApi {
   ORTX_SLOT(ReleaseSharedAllocator);
   ORTX_SLOT(GetTensorData);
   ORTX_SLOT(GetSessionOptionsConfigEntries);
-  ORTX_SLOT(SessionGetMemoryInfoForInputs);
-  ORTX_SLOT(SessionGetMemoryInfoForOutputs);
+  OrtStatus* (ORTX_CALL *SessionGetMemoryInfoForInputs)
+    (const OrtSession* session, const OrtMemoryInfo** inputs_memory_info, size_t num_inputs);
+  OrtStatus* (ORTX_CALL *SessionGetMemoryInfoForOutputs)
+    (const OrtSession* session, const OrtMemoryInfo** outputs_memory_info, size_t num_outputs);
   ORTX_SLOT(SessionGetEpDeviceForInputs);
   ORTX_SLOT(CreateSyncStreamForEpDevice);
   ORTX_SLOT(SyncStream_GetHandle);

@@ -1,0 +1,277 @@
+# OrtIoBinding: inputs and outputs bound once, run often.
+
+@cython.final
+cdef class IOBinding:
+    """Inputs and outputs bound to a session; make one with `Session.create_io_binding`.
+
+    What is bound stays bound, and is not copied: change an input in place and the next run sees it. It owns an
+    ``OrtIoBinding`` and keeps the session and everything bound alive. One thread at a time may use it; another one that
+    comes meanwhile gets an `Error`. An output may be bound to the memory of an input, which `Session.run_into` refuses:
+    whether the model reads the one before it writes the other is for you to know.
+    """
+
+    def __cinit__(self):
+        self.handle = NULL
+        self.busy = False
+
+    def __init__(self):
+        raise TypeError("IOBinding cannot be made directly; use Session.create_io_binding()")
+
+    def __dealloc__(self):
+        if self.handle != NULL and not finalizing:
+            live_handles.io_binding -= 1
+            api.ReleaseIoBinding(self.handle)
+
+    def bind_input(self, name: str, value: object) -> None:
+        """Bind an input.
+
+        Parameters
+        ----------
+        name : str
+            Name of an input or overridable initializer.
+        value : array, buffer, Tensor, list or scalar
+            As for `Session.run`, but an array has to be C-contiguous and aligned: a copy would not see later changes.
+
+        Raises
+        ------
+        CallError
+            If the model has no such input or `value` does not fit it. What was bound before stays bound.
+
+        Notes
+        -----
+        Stands for ``BindInput``.
+        """
+        cdef Signature signature = self.session.inputs
+        cdef OrtValue* native = NULL
+        cdef int index = signature.find(name) if isinstance(name, str) else -1
+        if index < 0:  # ORT would not only refuse it, but be unable to bind anything after it
+            raise CallError(f"bind_input: {no_such_name(signature, name)}")
+        array = admit_input(signature, index, value)
+        if isinstance(array, str):
+            raise CallError(f"bind_input: {array}")
+        exported = array_of_exporter(value)
+        if not isinstance(exported, str) and cnp.PyArray_DATA(exported) != cnp.PyArray_DATA(array):
+            raise CallError(f"bind_input: input {name!r}: got an array that is not C-contiguous and aligned; bind "
+                            "numpy.ascontiguousarray(array)")
+        self.enter()
+        try:
+            make_value(array, signature.slots[index].element_type, &native)
+            try:
+                check(api.BindInput(self.handle, signature.slots[index].name, native))
+            finally:
+                api.ReleaseValue(native)  # the binding holds a reference of its own
+                live_handles.value -= 1
+            self.bound_inputs[signature.names[index]] = array
+            self.complete = False
+        finally:
+            self.busy = False
+
+    def bind_output(self, name: str, spec: object | None = None) -> Tensor | None:
+        """Bind an output.
+
+        Parameters
+        ----------
+        name : str
+            Name of an output.
+        spec : optional
+            Where it goes. Nothing: ONNX Runtime allocates it in CPU memory, anew in every run. An array, buffer or
+            `Tensor`: into that, as for `Session.run_into`. ``{"type": "float32", "shape": (1, 2)}``: into a new
+            `Tensor`, which is returned. ``{"mode": "device"}``: ONNX Runtime allocates it where the model leaves it.
+
+        Returns
+        -------
+        Tensor or None
+            The new tensor, if one was made.
+
+        Raises
+        ------
+        CallError
+            If the model has no such output or the buffer does not fit it. What was bound before stays bound.
+        InvalidArgument, InvalidType
+            If `spec` is none of these.
+
+        Notes
+        -----
+        Stands for ``BindOutput`` and ``BindOutputToDevice``.
+        """
+        cdef Signature signature = self.session.outputs
+        cdef OrtValue* native = NULL
+        cdef int index = signature.find(name) if isinstance(name, str) else -1
+        made = None
+        problem = output_problem(signature, index, name)
+        if problem is None and self.session.passed_through is not None and self.session.inputs.find(name) >= 0:
+            problem = f"output {name!r}: is an input that the model passes on; take it from there"
+        if problem is not None:
+            raise CallError(f"bind_output: {problem}")
+        if isinstance(spec, Mapping):
+            if set(spec) == {"type", "shape"}:
+                spec = made = make_tensor(new_array("bind_output", spec["type"], spec["shape"], None))
+            elif dict(spec) == {"mode": "device"}:
+                spec = None  # every provider that ortx appends so far leaves its outputs in CPU memory
+            else:
+                raise InvalidArgument(
+                    f"bind_output: output {name!r}: got {shown(dict(spec))}; expected {{'type': ..., 'shape': ...}} or "
+                    "{'mode': 'device'}")
+        array = admit_output(signature, index, spec)
+        if isinstance(array, str):
+            raise CallError(f"bind_output: {array}")
+        self.enter()
+        try:
+            if array is None:
+                check(api.BindOutputToDevice(self.handle, signature.slots[index].name, cpu_memory_info))
+            else:
+                make_value(array, signature.slots[index].element_type, &native)
+                try:
+                    check(api.BindOutput(self.handle, signature.slots[index].name, native))
+                finally:
+                    api.ReleaseValue(native)
+                    live_handles.value -= 1
+            # ORT keeps the place of a name that is bound again, and so does a dict.
+            self.bound_outputs[signature.names[index]] = None if array is None else (spec, array)
+            self.changed()
+        finally:
+            self.busy = False
+        return made
+
+    def run(self, run_options: RunOptions | None = None) -> Outputs:
+        """Run the session on what is bound; the same as ``session.run_with_iobinding(binding, run_options)``."""
+        cdef OrtStatus* status
+        cdef OrtSession* handle
+        cdef const OrtRunOptions* native_options
+        self.session.opened()
+        native_options = native_run_options(run_options)
+        self.enter()
+        try:
+            if not self.complete:
+                self.require_complete()
+            if self.allocates:
+                self.rebind_allocated()
+            handle = self.session.start_call()
+            with nogil:
+                status = api.RunWithBinding(handle, native_options, self.handle)
+            self.session.end_call()
+            if first_record != NULL:
+                emit_or_discard(status)
+            check(status)
+            if self.results is None or self.allocates:
+                self.results = self.fetch()
+            return self.results
+        finally:
+            self.busy = False
+
+    def get_outputs(self) -> Outputs:
+        """Return the outputs of the last run, as `run` did.
+
+        Raises `Error` if there was none since the outputs were bound. Stands for ``GetBoundOutputValues``.
+        """
+        if self.results is None:
+            raise Error("get_outputs: nothing was run since the outputs were bound; call session.run_with_iobinding")
+        return self.results
+
+    def clear_inputs(self) -> None:
+        """Unbind all inputs. Stands for ``ClearBoundInputs``."""
+        self.enter()
+        api.ClearBoundInputs(self.handle)
+        self.bound_inputs.clear()
+        self.complete = False
+        self.busy = False
+
+    def clear_outputs(self) -> None:
+        """Unbind all outputs; those that were returned stay valid. Stands for ``ClearBoundOutputs``."""
+        self.enter()
+        api.ClearBoundOutputs(self.handle)
+        self.bound_outputs.clear()
+        self.changed()
+        self.busy = False
+
+    def synchronize_inputs(self) -> None:
+        """Wait until copies of inputs to a device are done. Stands for ``SynchronizeBoundInputs``."""
+        with nogil:
+            check(api.SynchronizeBoundInputs(self.handle))
+
+    def synchronize_outputs(self) -> None:
+        """Wait until copies of outputs from a device are done. Stands for ``SynchronizeBoundOutputs``."""
+        with nogil:
+            check(api.SynchronizeBoundOutputs(self.handle))
+
+    def __repr__(self):
+        return (f"<ortx.IOBinding of {self.session.source}: {', '.join(self.bound_inputs) or 'nothing'} -> "
+                f"{', '.join(self.bound_outputs) or 'nothing'}>")
+
+    cdef int enter(self) except -1:
+        if self.busy:
+            raise Error("this binding is in use by another thread; make one binding per thread")
+        self.busy = True
+        return 0
+
+    cdef int changed(self) except -1:
+        """Forget what was known of the outputs."""
+        self.complete = False
+        self.results = None
+        self.allocates = None in self.bound_outputs.values()
+        return 0
+
+    cdef int require_complete(self) except -1:
+        """Refuse to run with inputs missing: ORT does not look, and its kernels fail in their own ways."""
+        cdef Signature signature = self.session.inputs
+        problems = [
+            f"input {signature.names[i]!r}: not bound; expected {signature.infos[i]}"
+            for i in range(signature.count)
+            if signature.slots[i].required and signature.names[i] not in self.bound_inputs]
+        if not self.bound_outputs:
+            problems.append(f"outputs: none bound; the model has {', '.join(self.session.outputs.names)}")
+        raise_problems("run_with_iobinding", problems)
+        self.complete = True
+        return 0
+
+    cdef int rebind_allocated(self) except -1:
+        """Bind outputs that ORT allocates once more: otherwise it would write into those of the last run."""
+        for name, bound in self.bound_outputs.items():
+            if bound is None:
+                check(api.BindOutputToDevice(
+                    self.handle, self.session.outputs.slots[self.session.outputs.find(name)].name, cpu_memory_info))
+        return 0
+
+    cdef Outputs fetch(self):
+        """Return what was bound, and arrays over what ORT has allocated."""
+        cdef OrtValue** values = NULL
+        cdef size_t count = 0, i
+        names = tuple(self.bound_outputs)
+        if not self.allocates:
+            return make_outputs(names, tuple([bound[0] for bound in self.bound_outputs.values()]))
+        check(api.GetBoundOutputValues(self.handle, default_allocator, &values, &count))
+        found = []
+        try:
+            for i, bound in enumerate(self.bound_outputs.values()):
+                if bound is None:
+                    value, values[i] = values[i], NULL
+                    found.append(array_over(value, names[i]))
+                else:
+                    found.append(bound[0])
+        finally:
+            for i in range(count):
+                if values[i] != NULL:
+                    api.ReleaseValue(values[i])
+            check(api.AllocatorFree(default_allocator, values))
+        return make_outputs(names, tuple(found))
+
+
+cdef IOBinding make_io_binding(Session session):
+    cdef IOBinding binding = IOBinding.__new__(IOBinding)
+    cdef NativeSession native = session.opened()
+    check(api.CreateIoBinding(native.handle, &binding.handle))
+    live_handles.io_binding += 1
+    binding.session = session
+    binding.bound_inputs = {}
+    binding.bound_outputs = {}
+    return binding
+
+
+cdef Outputs run_binding(Session session, binding, run_options):
+    if not isinstance(binding, IOBinding):
+        raise InvalidType(
+            f"run_with_iobinding: got {shown(binding)}; expected an ortx.IOBinding, as create_io_binding() returns")
+    if (<IOBinding>binding).session is not session:
+        raise InvalidArgument(
+            "run_with_iobinding: got a binding of another session; a binding belongs to the one that made it")
+    return (<IOBinding>binding).run(run_options)

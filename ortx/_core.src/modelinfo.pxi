@@ -1,0 +1,98 @@
+# What a session says of its model: OrtModelMetadata, and OrtMemoryInfo of its inputs and outputs.
+
+ctypedef OrtStatus* (*MetadataTextFunction)(const OrtModelMetadata*, OrtAllocator*, char**) noexcept nogil
+ctypedef OrtStatus* (*MemoryInfosFunction)(const OrtSession*, const OrtMemoryInfo**, size_t) noexcept nogil
+
+cdef enum:
+    NO_MODEL_VERSION = 0x7fffffffffffffff  # what ORT says of a model that has no version
+
+cdef dict MEM_TYPE_WORDS = {
+    OrtMemTypeCPUInput: "cpu_input", OrtMemTypeCPUOutput: "cpu_output", OrtMemTypeDefault: "default"}
+cdef dict ALLOCATOR_TYPE_WORDS = {
+    OrtInvalidAllocator: "invalid", OrtDeviceAllocator: "device", OrtArenaAllocator: "arena",
+    OrtReadOnlyAllocator: "read_only"}
+cdef dict DEVICE_TYPE_WORDS = {
+    OrtMemoryInfoDeviceType_CPU: "cpu", OrtMemoryInfoDeviceType_GPU: "gpu", OrtMemoryInfoDeviceType_FPGA: "fpga",
+    OrtMemoryInfoDeviceType_NPU: "npu"}
+cdef dict DEVICE_MEMORY_TYPE_WORDS = {
+    OrtDeviceMemoryType_DEFAULT: "default", OrtDeviceMemoryType_HOST_ACCESSIBLE: "host_accessible"}
+
+
+cdef object model_metadata(NativeSession session):
+    """Read the metadata of a session's model into a `Metadata`."""
+    from .modelinfo import Metadata
+    cdef OrtModelMetadata* metadata = NULL
+    cdef int64_t version = 0
+    check(api.SessionGetModelMetadata(session.handle, &metadata))
+    try:
+        check(api.ModelMetadataGetVersion(metadata, &version))
+        return Metadata(
+            producer_name=metadata_text(metadata, api.ModelMetadataGetProducerName),
+            graph_name=metadata_text(metadata, api.ModelMetadataGetGraphName),
+            graph_description=metadata_text(metadata, api.ModelMetadataGetGraphDescription),
+            description=metadata_text(metadata, api.ModelMetadataGetDescription),
+            domain=metadata_text(metadata, api.ModelMetadataGetDomain),
+            version=None if version == NO_MODEL_VERSION else version,
+            custom_metadata=custom_metadata(metadata))
+    finally:
+        api.ReleaseModelMetadata(metadata)
+
+
+cdef str metadata_text(const OrtModelMetadata* metadata, MetadataTextFunction get_text):
+    cdef char* text = NULL
+    check(get_text(metadata, default_allocator, &text))
+    return take_string(text)
+
+
+cdef dict custom_metadata(const OrtModelMetadata* metadata):
+    cdef char** keys = NULL
+    cdef char* value = NULL
+    cdef int64_t count = 0, i
+    found = {}
+    check(api.ModelMetadataGetCustomMetadataMapKeys(metadata, default_allocator, &keys, &count))
+    try:
+        for i in range(count):
+            check(api.ModelMetadataLookupCustomMetadataMap(metadata, default_allocator, keys[i], &value))
+            found[keys[i].decode("utf-8", "surrogateescape")] = take_string(value)
+    finally:
+        for i in range(count):
+            check(api.AllocatorFree(default_allocator, keys[i]))
+        if keys != NULL:
+            check(api.AllocatorFree(default_allocator, keys))
+    return found
+
+
+cdef Outputs memory_infos(NativeSession session, MemoryInfosFunction get_infos, tuple names):
+    """Return where a session's inputs or outputs lie, by position and by name."""
+    cdef Py_ssize_t count = len(names)
+    cdef const OrtMemoryInfo** infos = <const OrtMemoryInfo**>malloc((count + 1) * sizeof(void*))
+    if infos == NULL:
+        raise MemoryError()
+    try:
+        check(get_infos(session.handle, infos, <size_t>count))
+        return make_outputs(names, tuple([memory_info(infos[i]) for i in range(count)]))
+    finally:
+        free(infos)
+
+
+cdef object memory_info(const OrtMemoryInfo* info):
+    """Read an OrtMemoryInfo, which stays ORT's, into a `MemoryInfo`."""
+    from .modelinfo import MemoryInfo
+    cdef const char* name = NULL
+    cdef int number = 0
+    cdef OrtMemType mem_type = OrtMemTypeDefault
+    cdef OrtAllocatorType allocator_type = OrtInvalidAllocator
+    cdef OrtMemoryInfoDeviceType device_type = OrtMemoryInfoDeviceType_CPU
+    require_version(23, "memory information")
+    check(api.MemoryInfoGetName(info, &name))
+    check(api.MemoryInfoGetId(info, &number))
+    check(api.MemoryInfoGetMemType(info, &mem_type))
+    check(api.MemoryInfoGetType(info, &allocator_type))
+    api.MemoryInfoGetDeviceType(info, &device_type)
+    return MemoryInfo(
+        name=name.decode("utf-8", "replace"), id=number,
+        mem_type=MEM_TYPE_WORDS.get(mem_type, str(<int>mem_type)),
+        allocator_type=ALLOCATOR_TYPE_WORDS.get(allocator_type, str(<int>allocator_type)),
+        device_type=DEVICE_TYPE_WORDS.get(device_type, str(<int>device_type)),
+        device_mem_type=DEVICE_MEMORY_TYPE_WORDS.get(api.MemoryInfoGetDeviceMemType(info), "unknown"),
+        vendor_id=api.MemoryInfoGetVendorId(info))

@@ -1,0 +1,127 @@
+# ortx.Tensor: an array that remembers how ORT calls its type and where it lies, and can be bound.
+
+@cython.final
+cdef class Tensor:
+    """A tensor in CPU memory; make one with `ortx.tensor`.
+
+    It looks into a numpy array's memory, which it keeps alive: `numpy` returns that array, without copying, and changes
+    on either side are seen on the other. It is accepted wherever an input or an output buffer is, and by whatever takes
+    ``__array__`` or ``__dlpack__``.
+    """
+
+    def __init__(self):
+        raise TypeError("Tensor cannot be made directly; use ortx.tensor(...)")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Dimensions."""
+        return (<object>self.array).shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Element type, as numpy has it."""
+        return self.array.dtype
+
+    @property
+    def data_type(self) -> str:
+        """Element type, as ONNX calls it: ``"float"``, ``"int64"``."""
+        return onnx_word(element_type_of(self.array))
+
+    @property
+    def device(self) -> str:
+        """Where the memory is: always ``"cpu"``."""
+        return "cpu"
+
+    def numpy(self) -> npt.NDArray[Any]:
+        """Return the array; no copy."""
+        return self.array
+
+    def tolist(self) -> Any:
+        """Return the elements as nested lists, or as a number if there are no dimensions."""
+        return self.array.tolist()
+
+    def __array__(self, dtype=None, copy=None):
+        if copy is None and (dtype is None or dtype == self.array.dtype):
+            return self.array
+        return numpy.array(self.array, dtype=dtype, copy=copy)
+
+    def __dlpack__(self, **keywords):
+        return self.array.__dlpack__(**keywords)
+
+    def __dlpack_device__(self):
+        return self.array.__dlpack_device__()
+
+    def __len__(self):
+        return len(self.array)
+
+    def __repr__(self):
+        return f"<ortx.Tensor {array_words(self.array)}>"
+
+
+cdef inline Tensor make_tensor(cnp.ndarray array):
+    cdef Tensor tensor = Tensor.__new__(Tensor)
+    tensor.array = array
+    return tensor
+
+
+def tensor(
+        data: object, shape: Sequence[int] | None = None, values: object | None = None) -> Tensor:
+    """Make a tensor over an array's memory, or of an element type, a shape and values.
+
+    ``ortx.tensor(array)`` copies nothing, unless the array is not C-contiguous or not aligned: then once.
+    ``ortx.tensor("float32", (1, 2), [1.0, 2.0])`` makes a new one.
+
+    Parameters
+    ----------
+    data : array, buffer, or str
+        What exports an array; or the name of an element type, such as ``"float32"``.
+    shape : sequence of int, optional
+        Dimensions of a new tensor.
+    values : list or scalar, optional
+        Its elements, in C order, nested or not; zeros by default. They take the element type if that loses nothing.
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    InvalidType
+        If `data` is neither an array nor the name of an element type, or `shape` is no sequence of integers.
+    InvalidArgument
+        If ORT has no such element type, or `values` do not fit.
+    """
+    if isinstance(data, str):
+        return make_tensor(new_array("tensor", data, shape, values))
+    if shape is not None or values is not None:
+        raise InvalidType(f"tensor: got {shown(data)} with a shape or values; they go with the name of an element type")
+    array = array_of_exporter(data)
+    if isinstance(array, str):
+        raise InvalidType(f"tensor: {array}; expected one, or the name of an element type with a shape")
+    if element_type_of(array) == ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED or not cnp.PyArray_ISNOTSWAPPED(array):
+        raise InvalidArgument(f"tensor: got {array_words(array)}, which ORT has no element type for")
+    return make_tensor(cnp.PyArray_FROM_OF(array, cnp.NPY_ARRAY_CARRAY_RO))
+
+
+cdef object new_array(str function, type_name, shape, values):
+    """Make an array of a named element type."""
+    names = [name for _, _, name, type_number in ELEMENT_TYPE_ROWS if type_number >= 0]
+    if type_name not in names:
+        raise InvalidArgument(
+            f"{function}: got the element type {shown(type_name, True)}{nearest(type_name, names)}; expected one of "
+            f"{', '.join(names)}")
+    try:
+        dimensions = tuple([operator.index(size) for size in shape])
+    except TypeError:
+        raise InvalidType(f"{function}: shape: got {shown(shape)}; expected a sequence of integers") from None
+    if any([size < 0 for size in dimensions]):
+        raise InvalidArgument(f"{function}: shape: got {shown(shape)}; expected no negative dimension")
+    if values is None:
+        return numpy.zeros(dimensions, type_name)
+    array = array_of_literal(values, numpy.dtype(type_name))
+    if isinstance(array, str):
+        raise InvalidArgument(f"{function}: values: {array}")
+    if array.size != math.prod(dimensions):
+        raise InvalidArgument(
+            f"{function}: values: got {array.size}; expected {math.prod(dimensions)} for the shape {dimensions}")
+    return array.reshape(dimensions)
