@@ -45,6 +45,7 @@ FAMILY = {
     errors.LibraryNotFound: (FileNotFoundError, ErrorCode.NO_SUCHFILE),
     errors.LibraryTooOld: (NotImplementedError, ErrorCode.NOT_IMPLEMENTED),
 }
+WARNINGS = [errors.ProviderFallbackWarning, errors.UnknownConfigKeyWarning]
 CLASSES = [pytest.param(cls, id=cls.__name__) for cls in FAMILY]
 FAILURES = [code for code in ErrorCode if code != ErrorCode.OK]
 
@@ -55,7 +56,7 @@ FAILURES = [code for code in ErrorCode if code != ErrorCode.OK]
 def test_every_exception_class_is_known_to_this_test():
     defined = {value for value in vars(errors).values() if isinstance(value, type)}
     # A Refusal is what readers of options say to the table; it never reaches a user.
-    assert {value for value in defined if issubclass(value, BaseException)} - {errors.Refusal} == set(FAMILY)
+    assert {value for value in defined if issubclass(value, BaseException)} - {errors.Refusal} == {*FAMILY, *WARNINGS}
 
 
 @pytest.mark.parametrize("name", errors.__all__)
@@ -72,6 +73,14 @@ def test_a_class_is_an_ortx_error_and_the_built_in_that_fits(cls):
     assert isinstance(error, built_in)
     assert error.code is code
     assert str(error) == "what happened"
+
+
+@pytest.mark.parametrize("category", WARNINGS)
+def test_a_warning_is_for_users_and_is_no_error(category):
+    assert category.__bases__ == (UserWarning,)
+    with pytest.warns(category, match="what happened") as caught:
+        errors.warn(category, "what happened")
+    assert [warning.filename for warning in caught] == [__file__]
 
 
 # --- the code table

@@ -1,5 +1,6 @@
-"""Option tables: how they are read (`ortx/options.py`) and what they do (`env.pxi` and `options.pxi` in the core).
+"""Option tables: how they are read (`ortx/options.py`) and what they do (`options.pxi` in the core).
 
+What `ortx.configure` does is in `test_configure.py`, what providers do is in `test_provider_options.py`.
 What an option does is read off ONNX Runtime itself: its thread count, its files, and the line in which a session that
 starts verbosely says with which options it was made.
 """
@@ -9,11 +10,9 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
-import json
 import logging
 import os
 import re
-import textwrap
 import threading
 import time
 from collections import UserDict
@@ -26,7 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ortx
-from ortx import cpus, options
+from ortx import cpus, options, providers
 
 INT_MAX = 2**31 - 1
 X = np.array([[1, 2]], np.float32)
@@ -38,6 +37,8 @@ needs_task_folder = pytest.mark.skipif(
 # Every function that takes options, and of which kind each of them is.
 NUMBER_OF_THREADS, SEVERITY, RUN_SEVERITY, VERBOSITY = "number of threads", "severity", "run severity", "verbosity"
 BOOLEAN, TEXT, PATH, LEVEL, MODE = "boolean", "text", "path", "optimization level", "execution mode"
+PROVIDERS, DIMENSIONS, ENTRIES = "providers", "free dimensions", "config entries"
+COMPUTE_UNITS, COREML_FLAGS = "compute units", "CoreML's flags"
 
 CONFIGURE = {
     "log_severity_level": SEVERITY,
@@ -48,6 +49,9 @@ CONFIGURE = {
     "telemetry": BOOLEAN,
 }
 SESSION = {
+    "providers": PROVIDERS,
+    "provider": PROVIDERS,
+    "fallback_to_cpu": BOOLEAN,
     "intra_op_num_threads": NUMBER_OF_THREADS,
     "inter_op_num_threads": NUMBER_OF_THREADS,
     "graph_optimization_level": LEVEL,
@@ -60,6 +64,17 @@ SESSION = {
     "session_log_severity_level": SEVERITY,
     "session_log_verbosity_level": VERBOSITY,
     "optimized_model_path": PATH,
+    "profile_file_prefix": PATH,
+    "free_dimension_overrides": DIMENSIONS,
+    "config_entries": ENTRIES,
+    "coreml_compute_units": COMPUTE_UNITS,
+    "coreml_create_mlprogram": BOOLEAN,
+    "coreml_require_static_input_shapes": BOOLEAN,
+    "coreml_enable_on_subgraph": BOOLEAN,
+    "coreml_flags": COREML_FLAGS,
+    "coreml_use_cpu_only": BOOLEAN,
+    "coreml_use_cpu_and_gpu": BOOLEAN,
+    "coreml_only_enable_device_with_ane": BOOLEAN,
 }
 RUN_OPTIONS = {"tag": TEXT, "log_severity_level": RUN_SEVERITY, "log_verbosity_level": VERBOSITY}
 
@@ -86,6 +101,11 @@ WRONG_TYPES = {
     PATH: [b"model.onnx", 1, True, ["model.onnx"]],
     LEVEL: [99, True, 1.0, ["all"]],
     MODE: [0, False, b"parallel"],
+    PROVIDERS: [1, True, b"cpu", {"cpu": {}}, {"cpu"}, iter(["cpu"])],
+    DIMENSIONS: [1, "batch", {"batch": 1}, {"by": "name", "key": "batch", "value": 1}],
+    ENTRIES: [1, "session.disable_prepacking=1", [("session.disable_prepacking", "1")], {"session.disable_prepacking"}],
+    COMPUTE_UNITS: [0, True, b"all", ["all"]],
+    COREML_FLAGS: [True, np.True_, 1.0, "0x001", [1]],
 }
 WRONG_VALUES = {
     BOOLEAN: [],
@@ -97,6 +117,11 @@ WRONG_VALUES = {
     PATH: ["", "model\0.onnx"],
     LEVEL: ["", "ALL", "99", "full"],
     MODE: ["", "Parallel", "both"],
+    PROVIDERS: ["", "gpu", "CPU provider", "cpu,cuda", "cpu\0"],
+    DIMENSIONS: [],  # what may be wrong with an item is in test_provider_options.py
+    ENTRIES: [],  # what may be wrong with an entry is in test_config_keys.py
+    COMPUTE_UNITS: ["", "gpu", "ALL ", "CPUAndGPU\0"],
+    COREML_FLAGS: [-1, 0x040, 0x101, 2**64, np.int8(-1)],
 }
 ALLOWED = {
     BOOLEAN: "True or False",
@@ -108,18 +133,25 @@ ALLOWED = {
     PATH: "a path",
     LEVEL: "one of 'disable', 'basic', 'extended', 'layout', 'all'",
     MODE: "one of 'sequential', 'parallel'",
+    PROVIDERS: "the name of a provider or a tuple (name, {option: value}), or a list of these",
+    DIMENSIONS: "a list of tables like {'by': 'name', 'key': 'batch', 'value': 1}",
+    ENTRIES: "a mapping from strings to strings",
+    COMPUTE_UNITS: "one of 'all', 'cpu_only', 'cpu_and_gpu', 'cpu_and_neural_engine'",
+    COREML_FLAGS: "an integer with bits of 0x001 USE_CPU_ONLY, ",
 }
+# Where a value of the right type has to be something more special.
+ALLOWED_VALUE = ALLOWED | {PROVIDERS: "one of 'cpu', 'coreml', 'cuda', 'tensorrt', "}
 
 
 def refused_values() -> list:
     return [
-        pytest.param(function, name, value, error, ALLOWED[kind], id=f"{function} {name} {value!r:.40}")
+        pytest.param(function, name, value, error, allowed[kind], id=f"{function} {name} {value!r:.40}")
         for function, (_, _, kinds) in FUNCTIONS.items()
         if function != "ortx.session_from_bytes"  # reads the very same table as ortx.session
         for name, kind in kinds.items()
-        for error, values in (
-            (ortx.OptionTypeError, WRONG_TYPES[kind]),
-            (ortx.OptionError, WRONG_VALUES[kind]),
+        for error, values, allowed in (
+            (ortx.OptionTypeError, WRONG_TYPES[kind], ALLOWED),
+            (ortx.OptionError, WRONG_VALUES[kind], ALLOWED_VALUE),
         )
         for value in values
     ]
@@ -141,6 +173,9 @@ def test_every_option_is_known_to_this_test(function):
         ("ortx.configure", "use_global_thread_pool", "use_global_thread_pools"),
         ("ortx.session", "intra_op_threads", "intra_op_num_threads"),
         ("ortx.session", "log_severity_level", "session_log_severity_level"),
+        ("ortx.session", "provders", "providers"),
+        ("ortx.session", "config_entry", "config_entries"),
+        ("ortx.session", "coreml_use_cpu", "coreml_use_cpu_only"),
         ("ortx.session_from_bytes", "execution-mode", "execution_mode"),
         ("ortx.run_options", "Tag", "tag"),
     ],
@@ -249,6 +284,9 @@ def test_none_stands_for_the_default(function, name):
     [
         ("graph_optimization_level", "basics", "basic"),
         ("execution_mode", "paralel", "parallel"),
+        ("providers", "CoreMLExecutionProvder", "CoreMLExecutionProvider"),
+        ("provider", "tensort", "tensorrt"),
+        ("coreml_compute_units", "cpu_and_ane", "cpu_and_gpu"),
     ],
 )
 def test_a_misspelt_choice_is_refused_with_the_nearest(name, value, nearest):
@@ -308,23 +346,49 @@ ANY_SCALAR = (
     | st.text(st.characters(categories=["Cs", "Cc", "Ll"]))
     | st.binary()
     | st.sampled_from(["disable", "basic", "extended", "layout", "all", "sequential", "parallel"])
+    | st.sampled_from(["cpu", "AzureExecutionProvider", "name", "denotation", "cpu_only", "CPUAndGPU"])
     | st.builds(Path, st.text("ab/."))
     | st.builds(np.int16, st.integers(-5, 5))
 )
-ANY_VALUE = st.recursive(ANY_SCALAR, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=4)
+ANY_TABLE = st.fixed_dictionaries(
+    {"by": st.sampled_from(["name", "denotation"]), "key": ANY_SCALAR, "value": ANY_SCALAR}
+)
+ANY_VALUE = st.recursive(
+    ANY_SCALAR | st.lists(ANY_TABLE),
+    lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text(), inner),
+    max_leaves=4,
+)
+
+
+def is_text(value: object) -> bool:
+    return type(value) is str and "\0" not in value
 
 
 def is_sound(value: object, declared: str) -> bool:
     """Whether the core can trust a value of a table; `declared` is the type of its field."""
     if value is None:
         return declared.endswith("| None")
+    if isinstance(value, tuple):
+        return all(is_sound_item(item, declared) for item in value)
     if isinstance(value, str):
         return declared.startswith("str") and "\0" not in value
     expected = {"bool": bool, "int": int}[declared.removesuffix(" | None")]
     return type(value) is expected and -1 <= value <= INT_MAX
 
 
+def is_sound_item(item: object, declared: str) -> bool:
+    if isinstance(item, providers.Provider):
+        entries = all(key and value and is_text(key) and is_text(value) for key, value in item.options)
+        return declared == "tuple[Any, ...]" and entries
+    if declared == "tuple[tuple[str, str, int], ...]":
+        by, key, size = item
+        return by in ("name", "denotation") and key != "" and is_text(key) and type(size) is int and 0 <= size < 2**63
+    key, value = item
+    return declared == "tuple[tuple[str, str], ...]" and key != "" and is_text(key) and is_text(value)
+
+
 @EACH_FUNCTION
+@pytest.mark.filterwarnings("ignore::ortx.UnknownConfigKeyWarning")
 @settings(deadline=None, max_examples=50)
 @given(table=st.dictionaries(ANY_NAME, ANY_VALUE, max_size=4))
 def test_any_mapping_is_a_sound_table_or_an_option_error(function, table):
@@ -413,6 +477,13 @@ def session_line(**given) -> str:
         ("session_log_verbosity_level", 7, " session_log_verbosity_level:7 "),
         ("session_log_verbosity_level", INT_MAX, f" session_log_verbosity_level:{INT_MAX} "),
         ("optimized_model_path", None, ' optimized_model_filepath:"" '),
+        ("profile_file_prefix", None, " enable_profiling:0 "),
+        (
+            "config_entries",
+            {"session.set_denormal_as_zero": "1"},
+            r" config_options: \{.* session.set_denormal_as_zero: 1 ",
+        ),
+        ("config_entries", {}, r" config_options: \{ *\} "),
     ],
 )
 def test_a_session_option_reaches_onnx_runtime(name, value, expected):
@@ -513,260 +584,6 @@ def test_by_default_a_session_has_as_many_threads_as_the_process_may_use():
         assert threads() == before + cpus.available() - 1
     assert session_line().count(f"thread_pool_size: {cpus.available()} ") == 2
     assert session_line(intra_op_num_threads=0, inter_op_num_threads=0) == session_line()
-
-
-# --- what ortx.configure does: each in a process of its own, since it holds for the whole process
-
-PRELUDE = """
-import json, logging, os, sys, time
-import numpy as np
-import ortx
-
-model, failing_model = sys.argv[1:]
-records = []
-
-class Handler(logging.Handler):
-    def emit(self, record):
-        records.append(record)
-
-logging.getLogger("ortx").addHandler(Handler())
-logging.getLogger("ortx").setLevel(logging.DEBUG)
-
-def levels():
-    "Return the levels of the messages of one session, from its opening to its failure."
-    records.clear()
-    with ortx.session(failing_model) as session:
-        try:
-            session.run([np.ones(4, np.float32)])
-        except ortx.Error:
-            pass
-    return sorted({record.levelname for record in records})
-
-def refusal(call, *arguments, **keywords):
-    "Return the class and the message of the error that a call raises."
-    try:
-        call(*arguments, **keywords)
-    except ortx.Error as error:
-        return [type(error).__name__, str(error)]
-
-def threads():
-    "Count the threads, once their number has settled."
-    count = None
-    while count != (count := len(os.listdir("/proc/self/task"))):
-        time.sleep(0.02)
-    return count
-
-def answer(*values):
-    json.dump(values, sys.stdout)
-"""
-
-
-@pytest.fixture
-def in_new_process(run_python, tmp_path):
-    """Run code after the prelude above; return what it gives to `answer`."""
-    paths = tmp_path / "square.onnx", tmp_path / "failing.onnx"
-    for path, content in zip(paths, (models.square(), models.failing()), strict=True):
-        path.write_bytes(content)
-
-    def in_new_process(code: str) -> list:
-        done = run_python(PRELUDE + textwrap.dedent(code), *paths)
-        assert (done.returncode, done.stderr) == (0, ""), done.stderr
-        return json.loads(done.stdout)
-
-    return in_new_process
-
-
-def test_every_setting_is_accepted_before_the_first_session(in_new_process):
-    assert in_new_process("""
-        for name, values in {
-            "log_severity_level": range(5),
-            "log_id": ["", "größe", "x" * 10_000],
-            "use_global_thread_pools": [True, False],
-            "global_intra_op_num_threads": [0, 1, 2**31 - 1],
-            "global_inter_op_num_threads": [0, 1, 2**31 - 1],
-            "telemetry": [True, False],
-        }.items():
-            for value in values:
-                ortx.configure({name: value})
-                ortx.configure(**{name: value})
-            ortx.configure({name: None})
-        ortx.configure()
-        ortx.configure(None)
-        answer(ortx._core._live_handles()["session"])
-    """) == [0]
-
-
-def test_the_severity_may_change_whenever_no_session_is_open(in_new_process):
-    answers = in_new_process("""
-        seen = []
-        for level in (3, 0, 4, 1, 2):
-            ortx.configure(log_severity_level=level)
-            seen.append([level, levels()])
-        answer(*seen)
-    """)
-    assert answers == [
-        [3, ["ERROR"]],
-        [0, ["DEBUG", "ERROR", "INFO"]],
-        [4, []],
-        [1, ["ERROR", "INFO"]],
-        [2, ["ERROR"]],
-    ]
-
-
-def test_by_default_information_is_not_logged(in_new_process):
-    assert in_new_process("answer(levels())") == [["ERROR"]]
-
-
-def test_the_log_id_names_the_environment(in_new_process):
-    (ids,) = in_new_process("""
-        ortx.configure(log_id="größe", log_severity_level=0)
-        levels()
-        answer(sorted({record.logid for record in records}))
-    """)
-    assert "größe" in ids
-
-
-def test_later_calls_keep_what_earlier_ones_set(in_new_process):
-    (ids, seen) = in_new_process("""
-        ortx.configure(log_id="mine")
-        ortx.configure(log_severity_level=0)
-        seen = levels()
-        answer(sorted({record.logid for record in records}), seen)
-    """)
-    assert "mine" in ids
-    assert "DEBUG" in seen
-
-
-def test_a_refused_configuration_changes_nothing(in_new_process):
-    (first, second, seen, ids) = in_new_process("""
-        ortx.configure(log_id="mine", log_severity_level=0)
-        first = refusal(ortx.configure, log_id="other", log_severity_level=9)
-        second = refusal(ortx.configure, log_id="other", no_such_option=True)
-        seen = levels()
-        answer(first[0], second[0], seen, sorted({record.logid for record in records}))
-    """)
-    assert (first, second) == ("OptionError", "OptionError")
-    assert "DEBUG" in seen
-    assert "mine" in ids
-    assert "other" not in ids
-
-
-def test_while_a_session_is_open_nothing_can_be_configured(in_new_process):
-    answers = in_new_process("""
-        refused = []
-        with ortx.session(model), ortx.session(model):
-            for given in ({}, {"log_severity_level": 0}, {"log_id": "late"}, {"telemetry": True}):
-                refused.append(refusal(ortx.configure, given))
-            is_runtime_error = issubclass(ortx.Error, RuntimeError)
-        ortx.configure(log_severity_level=4)
-        answer(refused, is_runtime_error, levels())
-    """)
-    refused, is_runtime_error, seen = answers
-    message = "configure: 2 session(s) are open; call ortx.configure before the first session is made"
-    assert refused == [["Error", message]] * 4
-    assert is_runtime_error
-    assert seen == []
-
-
-def test_wrong_options_are_named_even_while_a_session_is_open():
-    with ortx.session_from_bytes(models.square()), pytest.raises(ortx.OptionError, match="log_severity_level"):
-        ortx.configure(log_severity_level=9)
-
-
-def test_after_the_first_session_only_the_severity_can_change(in_new_process):
-    changes = {
-        "log_id": "late",
-        "use_global_thread_pools": True,
-        "global_intra_op_num_threads": 3,
-        "global_inter_op_num_threads": 3,
-        "telemetry": True,
-    }
-    refused, seen = in_new_process(f"""
-        ortx.configure(log_severity_level=4)
-        ortx.session(model).close()
-        refused = [
-            refusal(ortx.configure, log_severity_level=0, **{{name: value}})
-            for name, value in {changes!r}.items()
-        ]
-        seen = [levels()]
-        ortx.configure(log_severity_level=3, log_id="ortx", telemetry=False)  # no change but the severity
-        seen.append(levels())
-        answer(refused, seen)
-    """)
-    assert [kind for kind, _ in refused] == ["Error"] * len(changes)
-    for name, (_, message) in zip(changes, refused, strict=True):
-        assert f"too late to change {name}: the environment was made with the first session" in message
-    assert seen == [[], ["ERROR"]]
-
-
-def test_a_session_that_could_not_be_opened_is_not_open(in_new_process):
-    assert in_new_process("""
-        refused = refusal(ortx.session_from_bytes, b"no model")
-        ortx.configure(log_severity_level=4)
-        answer(refused[0], levels())
-    """) == ["InvalidProtobuf", []]
-
-
-def test_once_the_library_is_loaded_only_telemetry_is_too_late(in_new_process):
-    refused, unchanged, seen = in_new_process("""
-        ortx.load_library()
-        refused = refusal(ortx.configure, telemetry=True, log_severity_level=4)
-        ortx.configure(telemetry=False, log_id="mine")
-        unchanged = levels()
-        ortx.configure(log_severity_level=4)
-        answer(refused, unchanged, levels())
-    """)
-    assert refused == ["Error", "configure: too late to change telemetry: the library is loaded already"]
-    assert (unchanged, seen) == (["ERROR"], [])
-
-
-@pytest.mark.parametrize(("telemetry", "expected"), [("False", "1"), ("True", None), ("default", "1")])
-def test_telemetry_is_off_unless_it_is_asked_for(in_new_process, telemetry, expected):
-    # It starts with the environment: loading the library alone sends nothing.
-    configure = "" if telemetry == "default" else f"ortx.configure(telemetry={telemetry})"
-    assert in_new_process(f"""
-        {configure}
-        before = os.environ.get("ORT_DISABLE_TELEMETRY")
-        ortx.load_library()
-        answer(before, os.environ.get("ORT_DISABLE_TELEMETRY"))
-    """) == [None, expected]
-
-
-@needs_task_folder
-def test_sessions_that_use_the_global_pools_add_no_threads(in_new_process):
-    pools, shared, own, results = in_new_process("""
-        ortx.configure(use_global_thread_pools=True, global_intra_op_num_threads=3, global_inter_op_num_threads=4)
-        ortx.load_library()
-        before = threads()
-        sessions = [ortx.session(model, disable_per_session_threads=True)]
-        pools = threads() - before
-        sessions += [
-            ortx.session(model, disable_per_session_threads=True, intra_op_num_threads=8) for _ in range(3)
-        ]
-        shared = threads() - before - pools
-        with ortx.session(model, intra_op_num_threads=3):
-            own = threads() - before - pools
-        results = [float(session.run([np.full((1, 2), 3, np.float32)])[0][0, 0]) for session in sessions]
-        answer(pools, shared, own, results)
-    """)
-    assert pools == (3 - 1) + (4 - 1)
-    assert shared == 0
-    assert own == 2
-    assert results == [9.0] * 4
-
-
-@needs_task_folder
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs os.sched_setaffinity, which is Linux's")
-@pytest.mark.parametrize("pools", ["the session's own", "global"])
-def test_on_one_cpu_nothing_adds_threads_by_default(in_new_process, pools):
-    assert in_new_process(f"""
-        os.sched_setaffinity(0, {{max(os.sched_getaffinity(0))}})
-        ortx.configure(use_global_thread_pools={pools == "global"})
-        ortx.load_library()
-        before = threads()
-        with ortx.session(model, disable_per_session_threads={pools == "global"}):
-            answer(threads() - before)
-    """) == [0]
 
 
 # --- run options
@@ -899,10 +716,27 @@ def test_a_config_entry_reaches_onnx_runtime(session):
     entered = ortx.run_options()
     entered.add_config_entry(SHRINK, "cpu:0")
     np.testing.assert_array_equal(session.run([X], None, entered)[0], X * X)
-    entered.add_config_entry(SHRINK, "no such device")
-    with pytest.raises(ortx.InvalidArgument, match="no such device"):
+    entered.add_config_entry(SHRINK, "gpu:0")
+    with pytest.raises(ortx.InvalidArgument, match="gpu:0"):
         session.run([X], None, entered)
     entered.add_config_entry(SHRINK, "")
+    np.testing.assert_array_equal(session.run([X], None, entered)[0], X * X)
+
+
+def test_a_refused_config_entry_changes_nothing(session):
+    entered = ortx.run_options()
+    entered.add_config_entry(SHRINK, "gpu:0")
+    with pytest.raises(ortx.OptionError, match="add_config_entry: value: got 'no such device'.*; expected devices as "):
+        entered.add_config_entry(SHRINK, "no such device")
+    with pytest.raises(ortx.InvalidArgument, match="gpu:0"):
+        session.run([X], None, entered)
+
+
+def test_an_unknown_config_entry_is_kept_with_a_warning_at_the_caller(session):
+    entered = ortx.run_options()
+    with pytest.warns(ortx.UnknownConfigKeyWarning, match="did you mean 'gpu_graph_id'") as caught:
+        entered.add_config_entry("gpu_graph_ids", "1")
+    assert [warning.filename for warning in caught] == [__file__]
     np.testing.assert_array_equal(session.run([X], None, entered)[0], X * X)
 
 
@@ -910,7 +744,7 @@ def test_a_config_entry_reaches_onnx_runtime(session):
 @pytest.mark.parametrize("argument", ["key", "value"])
 def test_a_config_entry_that_is_no_text_is_refused(argument, wrong):
     entry = {"key": SHRINK, "value": "cpu:0"} | {argument: wrong}
-    with pytest.raises(ortx.InvalidType, match=f"add_config_entry: {argument}: got {wrong!r}"):
+    with pytest.raises(ortx.OptionTypeError, match=f"add_config_entry: {argument}: got {wrong!r}"):
         ortx.run_options().add_config_entry(**entry)
 
 
@@ -918,13 +752,21 @@ def test_a_config_entry_that_is_no_text_is_refused(argument, wrong):
 @pytest.mark.parametrize("argument", ["key", "value"])
 def test_a_config_entry_that_c_cannot_have_is_refused(argument, wrong):
     entry = {"key": SHRINK, "value": "cpu:0"} | {argument: wrong}
-    with pytest.raises(ortx.InvalidArgument, match=f"add_config_entry: {argument}: got "):
+    with pytest.raises(ortx.OptionError, match=f"add_config_entry: {argument}: got "):
         ortx.run_options().add_config_entry(**entry)
 
 
-@pytest.mark.parametrize(("key", "value"), [("", "1"), ("k" * 10_000, "1"), (SHRINK, "v" * 10_000)])
-def test_a_config_entry_that_onnx_runtime_refuses_raises_its_error(key, value):
-    with pytest.raises(ortx.InvalidArgument, match="empty or longer|longer than maximum"):
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("", "1", "key: got '' .*; expected a key that is not empty"),
+        ("k" * 10_000, "1", "key: got 'kkk.*; expected a string as key of at most 1024 bytes"),
+        (SHRINK, "v" * 10_000, "value: got 'vvv.*; expected a string of at most 8192 bytes"),
+    ],
+    ids=["no key", "long key", "long value"],
+)
+def test_a_config_entry_that_onnx_runtime_would_refuse_is_refused(key, value, expected):
+    with pytest.raises(ortx.OptionError, match=f"add_config_entry: {expected}"):
         ortx.run_options().add_config_entry(key, value)
 
 

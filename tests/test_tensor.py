@@ -63,6 +63,10 @@ def test_numpy_takes_a_tensor_without_copying():
     assert np.shares_memory(np.from_dlpack(tensor), tensor.numpy())
     assert not np.shares_memory(np.array(tensor), tensor.numpy())
     assert np.asarray(tensor, "float64").dtype == np.float64
+    assert tensor.__array__(copy=False) is tensor.numpy()
+    assert not np.shares_memory(tensor.__array__(copy=True), tensor.numpy())
+    with pytest.raises(ValueError, match="cannot be an array of float64 without a copy"):
+        tensor.__array__("float64", copy=False)
 
 
 def test_what_cannot_be_used_as_it_is_is_copied_once():

@@ -10,7 +10,7 @@ def session(
         An ``.onnx`` or ``.ort`` file.
     options : mapping, optional
         The options below as a mapping. Keywords win over it.
-    providers, provider : str, pair or list, optional
+    providers, provider : str, pair or list, default ()
         Execution providers, best first: ``"cpu"``, ``"CoreMLExecutionProvider"``, ``("cuda", {"device_id": 0})``, or a
         list of such; upper and lower case do not matter. What stands behind ``"cpu"`` is not used. The CPU by default.
     fallback_to_cpu : bool, default True

@@ -41,9 +41,12 @@ cdef class Tensor:
         return self.array.tolist()
 
     def __array__(self, dtype=None, copy=None):
-        if copy is None and (dtype is None or dtype == self.array.dtype):
-            return self.array
-        return numpy.array(self.array, dtype=dtype, copy=copy)
+        array = numpy.asarray(self.array, dtype)
+        if array is not self.array:
+            if copy is False:
+                raise ValueError(f"a tensor of {self.array.dtype} cannot be an array of {array.dtype} without a copy")
+            return array
+        return array.copy() if copy else array
 
     def __dlpack__(self, **keywords):
         return self.array.__dlpack__(**keywords)
