@@ -11,7 +11,7 @@ cimport cython
 cimport numpy as cnp
 from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.dict cimport PyDict_CheckExact, PyDict_GetItemWithError, PyDict_Next
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_READ, PyBUF_SIMPLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
 from cpython.list cimport PyList_CheckExact
 from cpython.object cimport PyObject
 from cpython.pythread cimport (
@@ -31,6 +31,7 @@ import math
 import mmap
 import operator
 import os
+import re
 import sys
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -46,6 +47,7 @@ from .errors import (
 cnp.import_array()
 
 cdef extern from "Python.h":
+    object PyMemoryView_FromMemory(char* memory, Py_ssize_t size, int flags)
     # Borrowed references, which Cython's own declarations do not give.
     PyObject* PySequence_Fast_GET_ITEM(object sequence, Py_ssize_t index)
     Py_ssize_t PySequence_Fast_GET_SIZE(object sequence)

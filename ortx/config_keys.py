@@ -10,19 +10,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
-from .errors import (
-    NotSupported,
-    OptionError,
-    OptionTypeError,
-    Refusal,
-    UnknownConfigKeyWarning,
-    nearest,
-    shown,
-    warn,
-)
+from . import errors
+from .errors import NotSupported, OptionError, OptionTypeError, Refusal, nearest, shown
 
 __all__ = [
-    "UnknownConfigKeyWarning",
     "check_run_version",
     "check_versions",
     "read_dynamic_options",
@@ -273,13 +264,13 @@ def read_session_entries(value: object) -> tuple[tuple[str, str], ...]:
         entries.append((key, _read_text(given_text, key, SESSION_KEYS)))
     for key, _ in entries:  # once it is certain that nothing is refused
         if key in RUN_KEYS:
-            warn(
-                UnknownConfigKeyWarning,
+            errors.warn(
+                errors.UnknownConfigKeyWarning,
                 f"config entry {key!r} concerns runs, not sessions; use RunOptions.add_config_entry",
             )
         elif key in DYNAMIC_KEYS:
-            warn(
-                UnknownConfigKeyWarning,
+            errors.warn(
+                errors.UnknownConfigKeyWarning,
                 f"config entry {key!r} is for a session that exists; use Session.set_ep_dynamic_options",
             )
         elif key not in SESSION_KEYS and not _PROVIDER_OPTION.fullmatch(key):
@@ -287,7 +278,9 @@ def read_session_entries(value: object) -> tuple[tuple[str, str], ...]:
     return tuple(entries)
 
 
-def check_versions(entries: Iterable[tuple[str, str]], api_version: int, library_version: str) -> None:
+def check_versions(
+    entries: Iterable[tuple[str, str]], api_version: int, library_version: str, function: str = "ortx.session"
+) -> None:
     """Refuse entries of a session that the loaded library is too old for; it would ignore them in silence.
 
     Parameters
@@ -297,6 +290,8 @@ def check_versions(entries: Iterable[tuple[str, str]], api_version: int, library
     api_version, library_version
         As in `ortx.LibraryInfo`. A library has the keys of its own version even if ortx knows only an older function
         table, so `library_version` decides; `api_version` does where that makes no sense.
+    function
+        Whose option it is, for messages.
 
     Raises
     ------
@@ -304,7 +299,7 @@ def check_versions(entries: Iterable[tuple[str, str]], api_version: int, library
         For the first such key, with the version that it needs.
     """
     for key, _ in entries:
-        what = f"ortx.session: option 'config_entries'{[key]!r}"
+        what = f"{function}: option 'config_entries'{[key]!r}"
         _check_version(SESSION_KEYS.get(key), what, api_version, library_version)
 
 
@@ -328,8 +323,8 @@ def read_run_entry(key: object, value: object) -> tuple[str, str]:
         raise _refused(f"add_config_entry: {'value' if refusal.where else 'key'}", refusal) from None
     if checked_key in SESSION_KEYS or checked_key in OPTION_OF_KEY:
         option = OPTION_OF_KEY.get(checked_key, "config_entries")
-        warn(
-            UnknownConfigKeyWarning,
+        errors.warn(
+            errors.UnknownConfigKeyWarning,
             f"config entry {checked_key!r} concerns sessions, not runs; use the option {option!r} of ortx.session",
         )
     elif checked_key not in RUN_KEYS and not _PROVIDER_OPTION.fullmatch(checked_key):
@@ -441,8 +436,8 @@ def _check_version(known: Key | None, what: str, api_version: int, library_versi
 
 
 def _warn_unknown(key: str, known: Iterable[str]) -> None:
-    warn(
-        UnknownConfigKeyWarning,
+    errors.warn(
+        errors.UnknownConfigKeyWarning,
         f"config entry {shown(key, quote=True)} is unknown{nearest(key, known)} "
         "(it is handed on to ONNX Runtime, which ignores what it does not know)",
     )

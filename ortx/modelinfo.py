@@ -36,7 +36,7 @@ class Metadata:
     description: str
     domain: str
     version: int | None
-    custom_metadata: Mapping[str, str] = field(default_factory=dict)
+    custom_metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

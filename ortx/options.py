@@ -298,7 +298,7 @@ def _with_coreml_options(function: str, options: SessionOptions, fields: Mapping
     """Turn the CoreML fields into options of the CoreML provider."""
     from . import coreml, providers
 
-    coreml.check_used(fields, providers.names(options.providers), function=function)
+    coreml.check_used(fields, providers.names(options.providers, with_cpu=True), function=function)
     settings = coreml.resolve(fields, function=function)
     return dataclasses.replace(
         options,

@@ -21,6 +21,7 @@ from .errors import OptionTypeError, Refusal, nearest, shown
 
 __all__ = ["CPU", "Provider", "names", "read_providers"]
 
+
 @dataclass(frozen=True, slots=True)
 class Provider:
     """One execution provider of a session, with its options as ONNX Runtime takes them.

@@ -29,12 +29,12 @@ from ortx.config_keys import (
     OPTION_OF_KEY,
     RUN_KEYS,
     SESSION_KEYS,
-    UnknownConfigKeyWarning,
     check_run_version,
     check_versions,
     read_dynamic_options,
     read_run_entry,
 )
+from ortx.errors import UnknownConfigKeyWarning
 
 SPINNING = "session.intra_op.allow_spinning"
 PARALLEL_PREPACKING = "session.prepack.enable_parallel"

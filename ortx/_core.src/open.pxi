@@ -81,9 +81,8 @@ def session(
     table = read_session_options("ortx.session", options, keywords)
     path = existing_model_path(path_argument("ortx.session", "model_path", model_path))
     if table.free_dimension_overrides:
-        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            check_overrides(table.free_dimension_overrides, content)
-    return open_session(table, repr(path), path, NULL)
+        check_overrides_of_file(table.free_dimension_overrides, path)
+    return open_session("ortx.session", table, repr(path), path, NULL)
 
 
 def session_from_bytes(
@@ -132,8 +131,8 @@ def session_from_bytes(
         if view.len == 0:
             raise InvalidProtobuf("ortx.session_from_bytes: model: got an empty buffer; expected an ONNX model")
         if table.free_dimension_overrides:
-            check_overrides(table.free_dimension_overrides, (<const char*>view.buf)[:view.len])
-        return open_session(table, source, None, &view)
+            check_overrides("ortx.session_from_bytes", table.free_dimension_overrides, content_of(&view))
+        return open_session("ortx.session_from_bytes", table, source, None, &view)
     finally:
         PyBuffer_Release(&view)
 
@@ -158,7 +157,21 @@ cdef str existing_model_path(str path):
     return path
 
 
-cdef Session open_session(table, str source, str path, Py_buffer* view):
+cdef object content_of(Py_buffer* view):
+    return PyMemoryView_FromMemory(<char*>view.buf, view.len, PyBUF_READ)
+
+
+cdef int check_overrides_of_file(overrides, str path) except -1:
+    try:
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return check_overrides("ortx.session", overrides, content)
+    except (OSError, ValueError) as error:  # ValueError: a file that cannot be mapped, such as a pipe
+        if isinstance(error, Error):
+            raise
+        raise InvalidArgument(f"ortx.session: model_path: cannot read {path!r}: {error}") from None
+
+
+cdef Session open_session(str function, table, str source, str path, Py_buffer* view):
     """Make a session from a file or from a buffer, whichever is not None or NULL."""
     cdef Session session = Session.__new__(Session)
     ensure_env()
@@ -168,7 +181,7 @@ cdef Session open_session(table, str source, str path, Py_buffer* view):
     failures = []
     try:
         try:
-            create_session(session, table, table.providers, failures, path, view)
+            create_session(session, function, table, table.providers, failures, path, view)
         except (InvalidProtobuf, NoSuchFile):
             raise
         except Error as error:
@@ -177,9 +190,9 @@ cdef Session open_session(table, str source, str path, Py_buffer* view):
             if not used:
                 raise
             if not table.fallback_to_cpu:
-                raise EpFail(f"ortx.session: a session with {', '.join(used)} cannot be made: {error}") from error
+                raise EpFail(f"{function}: a session with {', '.join(used)} cannot be made: {error}") from error
             failures += [(name, error) for name in used]
-            create_session(session, table, (), failures, path, view)
+            create_session(session, function, table, (), failures, path, view)
     except InvalidProtobuf as error:
         raise InvalidProtobuf(f"{source} is no ONNX model, or a damaged one ({error})") from None
     finally:
@@ -193,7 +206,8 @@ cdef Session open_session(table, str source, str path, Py_buffer* view):
     return session
 
 
-cdef int create_session(Session session, table, providers, list failures, str path, Py_buffer* view) except -1:
+cdef int create_session(
+        Session session, str function, table, providers, list failures, str path, Py_buffer* view) except -1:
     """Make the native session; `failures` gets the providers that could not be appended, and why."""
     global open_sessions
     cdef NativeSession opened = NativeSession.__new__(NativeSession)
@@ -201,8 +215,8 @@ cdef int create_session(Session session, table, providers, list failures, str pa
     cdef const ORTCHAR_T* c_path = NULL
     check(api.CreateSessionOptions(&native))
     try:
-        fill_session_options(native, table)
-        appended = append_providers(native, table, providers, failures)
+        fill_session_options(native, function, table)
+        appended = append_providers(native, function, table, providers, failures)
         session.provider_names = (*appended, "CPUExecutionProvider")
         if path is not None:
             encoded_path = native_path(path)

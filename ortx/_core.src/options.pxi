@@ -1,7 +1,7 @@
 # OrtSessionOptions, filled from an options table for the time it takes to make a session; OrtRunOptions as an object.
 
-cdef int fill_session_options(OrtSessionOptions* native, table) except -1:
-    """Hand a `SessionOptions` table to ORT, option by option."""
+cdef int fill_session_options(OrtSessionOptions* native, str function, table) except -1:
+    """Hand a `SessionOptions` table to ORT, option by option; `function` is whose options these are."""
     check(api.SetIntraOpNumThreads(native, threads_or_default(table.intra_op_num_threads)))
     check(api.SetInterOpNumThreads(native, threads_or_default(table.inter_op_num_threads)))
     if table.graph_optimization_level is not None:
@@ -16,7 +16,7 @@ cdef int fill_session_options(OrtSessionOptions* native, table) except -1:
     if table.disable_per_session_threads:
         if not current_configuration().use_global_thread_pools:
             raise OptionError(
-                "ortx.session: option 'disable_per_session_threads': there are no global thread pools to use; make "
+                f"{function}: option 'disable_per_session_threads': there are no global thread pools to use; make "
                 "them with ortx.configure(use_global_thread_pools=True) before the first session")
         check(api.DisablePerSessionThreads(native))
     if table.enable_cpu_mem_arena is not None:
@@ -38,7 +38,7 @@ cdef int fill_session_options(OrtSessionOptions* native, table) except -1:
         check(api.EnableProfiling(native, path_characters(path)))
     if table.config_entries:
         from . import config_keys
-        config_keys.check_versions(table.config_entries, api_version, loaded_library.version)
+        config_keys.check_versions(table.config_entries, api_version, loaded_library.version, function=function)
         for key, value in table.config_entries:
             encoded_key, encoded_value = key.encode(), value.encode()
             check(api.AddSessionConfigEntry(
@@ -64,16 +64,31 @@ cdef str unique_prefix(str prefix):
     return prefix if uses_of_prefix[prefix] == 1 else f"{prefix}_{uses_of_prefix[prefix]}"
 
 
-cdef int check_overrides(overrides, model) except -1:
-    """Refuse an override that the model cannot have a dimension for; ORT says nothing about it.
+cdef int check_overrides(str function, overrides, model) except -1:
+    """Refuse an override that the model has no dimension for; ORT says nothing about it.
 
-    `model` is the content of the file; both formats hold names as they are.
+    `model` is the content of the file. Looked for is how either format writes such a text, so a text that is something
+    else in the model may be taken for it, but none that the model has is missed.
     """
     for by, key, _ in overrides:
-        if model.find(key.encode()) < 0:
+        text = key.encode()
+        tag = b"\x12" if by == "name" else b"\x1a"  # field 2 or 3 of TensorShapeProto.Dimension
+        in_onnx = tag + varint(len(text)) + text
+        in_ort = len(text).to_bytes(4, "little") + text + b"\0"
+        if not re.search(re.escape(in_onnx) + b"|" + re.escape(in_ort), model):
             raise OptionError(
-                f"ortx.session: option 'free_dimension_overrides': the model has no dimension of the {by} {key!r}")
+                f"{function}: option 'free_dimension_overrides': the model has no dimension of the {by} {key!r}")
     return 0
+
+
+cdef bytes varint(Py_ssize_t number):
+    """Write a number as protobuf does: seven bits a byte, the least first."""
+    digits = bytearray()
+    while number >= 0x80:
+        digits.append(number & 0x7f | 0x80)
+        number >>= 7
+    digits.append(number)
+    return bytes(digits)
 
 
 @cython.final

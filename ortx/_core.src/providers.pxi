@@ -19,7 +19,7 @@ def available_providers() -> tuple[str, ...]:
         check(api.ReleaseAvailableProviders(names, count))
 
 
-cdef list append_providers(OrtSessionOptions* native, table, providers, list failures):
+cdef list append_providers(OrtSessionOptions* native, str function, table, providers, list failures):
     """Append providers up to the CPU, and return their names; `failures` gets the others, and why."""
     appended = []
     for provider in providers:
@@ -29,7 +29,7 @@ cdef list append_providers(OrtSessionOptions* native, table, providers, list fai
             append_provider(native, provider, table)
         except Error as error:
             if not table.fallback_to_cpu:
-                raise EpFail(f"ortx.session: {provider.name} cannot be used: {error}") from error
+                raise EpFail(f"{function}: {provider.name} cannot be used: {error}") from error
             failures.append((provider.name, error))
         else:
             appended.append(provider.name)

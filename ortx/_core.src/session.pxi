@@ -310,6 +310,9 @@ cdef class Session:
             raise Error(
                 f"end_profiling: {self.source} is not profiled (any more): open the session with "
                 "profile_file_prefix=..., and end profiling once")
+        if not os.path.exists(file):
+            raise NoSuchFile(
+                f"end_profiling: ONNX Runtime could not write {file!r}; profile_file_prefix needs a folder that exists")
         return file
 
     def profiling_start_time_ns(self) -> int:

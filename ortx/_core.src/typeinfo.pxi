@@ -153,12 +153,16 @@ cdef class Signature:
             try:
                 position = operator.index(name_or_index)
             except TypeError:
-                raise InvalidType(f"{function}: got {shown(name_or_index)}; expected a name or a position") from None
+                position = None
+            if position is None or isinstance(name_or_index, bool):
+                raise InvalidType(f"{function}: got {shown(name_or_index)}; expected a name or a position")
             if 0 <= position < end - first:
                 return first + position
+        if not names:
+            raise InvalidArgument(f"{function}: got {shown(name_or_index)}, but the model has none of these")
         raise InvalidArgument(
-            f"{function}: got {shown(name_or_index)}; expected one of {', '.join(names) or 'none'}"
-            f"{nearest(name_or_index, names)} or a position below {end - first}")
+            f"{function}: got {shown(name_or_index)}; expected a position below {end - first} or one of "
+            f"{', '.join(names)}{nearest(name_or_index, names)}")
 
     def __repr__(self):
         return f"<Signature {', '.join(self.names)}>"
