@@ -111,6 +111,7 @@ cdef class IOBinding:
     cdef bint busy                  # a thread is using it
     cdef Outputs results            # of the last run
 
+    cdef Outputs run_bound(self, run_options)
     cdef int enter(self) except -1
     cdef int changed(self) except -1
     cdef int require_complete(self) except -1

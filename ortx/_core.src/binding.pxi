@@ -135,6 +135,9 @@ cdef class IOBinding:
 
     def run(self, run_options: RunOptions | None = None) -> Outputs:
         """Run the session on what is bound; the same as ``session.run_with_iobinding(binding, run_options)``."""
+        return self.run_bound(run_options)
+
+    cdef Outputs run_bound(self, run_options):
         cdef OrtStatus* status
         cdef OrtSession* handle
         cdef const OrtRunOptions* native_options
@@ -274,4 +277,4 @@ cdef Outputs run_binding(Session session, binding, run_options):
     if (<IOBinding>binding).session is not session:
         raise InvalidArgument(
             "run_with_iobinding: got a binding of another session; a binding belongs to the one that made it")
-    return (<IOBinding>binding).run(run_options)
+    return (<IOBinding>binding).run_bound(run_options)

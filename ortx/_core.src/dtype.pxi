@@ -73,6 +73,15 @@ cdef inline ONNXTensorElementDataType element_type_of(cnp.ndarray array) noexcep
     return ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED
 
 
+cdef inline size_t size_in_bytes(cnp.ndarray array, ONNXTensorElementDataType element_type) noexcept:
+    """Return what ``array.nbytes`` does, without asking numpy: it would make two calls for it."""
+    cdef size_t size = <size_t>element_types[<int>element_type].item_size
+    cdef int i
+    for i in range(cnp.PyArray_NDIM(array)):
+        size *= <size_t>cnp.PyArray_DIMS(array)[i]
+    return size
+
+
 cdef str element_word(int element_type, int column):
     """Return ONNX's word (column 1) or numpy's word (column 2) for an element type."""
     if 0 <= element_type < ELEMENT_TYPES:

@@ -165,7 +165,8 @@ cdef int add_simple_values(Frame* frame, Signature signature, values, bint are_o
     cdef Py_ssize_t i, position = 0, expected = 0
     cdef int index
     if PyDict_CheckExact(values):
-        while PyDict_Next(values, &position, &key, &value):
+        for i in range(PyDict_Size(values)):
+            PyDict_Next(values, &position, &key, &value)
             if expected < signature.count and key == PyTuple_GET_ITEM(signature.names, expected):
                 index = <int>expected  # the usual case: the model's order, interned names
             elif PyUnicode_CheckExact(<object>key):
@@ -326,8 +327,8 @@ cdef inline bint overlap(PyObject* first, PyObject* second) noexcept:
         return False
     cdef char* first_data = <char*>cnp.PyArray_DATA(<cnp.ndarray>first)
     cdef char* second_data = <char*>cnp.PyArray_DATA(<cnp.ndarray>second)
-    return (first_data < second_data + cnp.PyArray_NBYTES(<cnp.ndarray>second)
-            and second_data < first_data + cnp.PyArray_NBYTES(<cnp.ndarray>first))
+    return (first_data < second_data + size_in_bytes(<cnp.ndarray>second, element_type_of(<cnp.ndarray>second))
+            and second_data < first_data + size_in_bytes(<cnp.ndarray>first, element_type_of(<cnp.ndarray>first)))
 
 
 # --- unmarshal ------------------------------------------------------------------------------------------------------

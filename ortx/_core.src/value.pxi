@@ -29,7 +29,7 @@ cdef class Value:
 cdef inline int make_value(cnp.ndarray array, ONNXTensorElementDataType element_type, OrtValue** value) except -1:
     """Make an OrtValue over the array's own memory. The array must be C-contiguous and must outlive the value."""
     check(api.CreateTensorWithDataAsOrtValue(
-        cpu_memory_info, cnp.PyArray_DATA(array), <size_t>cnp.PyArray_NBYTES(array),
+        cpu_memory_info, cnp.PyArray_DATA(array), size_in_bytes(array, element_type),
         <const int64_t*>cnp.PyArray_DIMS(array), <size_t>cnp.PyArray_NDIM(array), element_type, value))
     live_handles.value += 1
     return 0
@@ -82,6 +82,6 @@ cdef inline object array_of_shape(
     if data == NULL:  # nothing in it
         return cnp.PyArray_EMPTY(<int>rank, <cnp.npy_intp*>shape, element.type_number, 0)
     array = cnp.PyArray_SimpleNewFromData(<int>rank, <cnp.npy_intp*>shape, element.type_number, data)
-    owner.size = <size_t>cnp.PyArray_NBYTES(array)
+    owner.size = size_in_bytes(array, element_type)
     cnp.set_array_base(array, owner)
     return array
