@@ -7,7 +7,7 @@ is ever compared with what does less.
 Statements are measured as a user writes them, with the look-ups and the dict displays they contain.
 They see the model's inputs and outputs as variables, and those of their side (`ways.opened`).
 ``$inputs`` stands for ``{"x": x}`` and ``$input_list`` for ``[x]``; ``$outputs`` and ``$output_list``
-likewise.
+likewise. The variables ``inputs`` and ``outputs`` are such dictionaries, made once.
 """
 
 from __future__ import annotations
@@ -76,6 +76,7 @@ RUN = Work(
             "create input, Run, read output, release",
         ),
         Row("ortx-run-dict", ORTX, "session.run($inputs)"),
+        Row("ortx-run-made", ORTX, "session.run(inputs)", "session.run(inputs), a dict made before"),
         Row("ortx-run-list", ORTX, "session.run($input_list)"),
         Row("official-run", OFFICIAL, "session.run(None, $inputs)"),
     ),
@@ -87,6 +88,7 @@ RUN_INTO = Work(
     (
         Row("floor-run-into", C, "fresh_into", "create input and output, Run, release"),
         Row("ortx-run-into-dict", ORTX, "session.run_into($inputs, $outputs)"),
+        Row("ortx-run-into-made", ORTX, "session.run_into(inputs, outputs)", "the same, dicts made before"),
         Row("ortx-run-into-list", ORTX, "session.run_into($input_list, $output_list)"),
         Row(
             "official-bind-and-run",

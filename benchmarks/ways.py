@@ -131,7 +131,13 @@ def opened(case: suite.Case) -> Iterator[dict[suite.Row, Sampler]]:
         stack.callback(floor.close)
         official = _official_session(path, case.threads)
         variables: dict[str, dict[str, Any]] = {
-            suite.ORTX: {"session": session, "binding": _bound_by_ortx(session, model, outputs), **arrays},
+            suite.ORTX: {
+                "session": session,
+                "binding": _bound_by_ortx(session, model, outputs),
+                "inputs": dict(model.inputs),
+                "outputs": dict(outputs),
+                **arrays,
+            },
             suite.OFFICIAL: {
                 "session": official,
                 "binding": _bound(official, arrays, model),

@@ -34,10 +34,12 @@ ROUNDS, CALLS, IMPORTS = 5, 10, 2
 CALL_ROWS = {
     "floor-run": "C",
     "ortx-run-dict": "ortx",
+    "ortx-run-made": "ortx",
     "ortx-run-list": "ortx",
     "official-run": "onnxruntime",
     "floor-run-into": "C",
     "ortx-run-into-dict": "ortx",
+    "ortx-run-into-made": "ortx",
     "ortx-run-into-list": "ortx",
     "ortx-bound": "ortx",
     "official-bind-and-run": "onnxruntime",

@@ -327,8 +327,9 @@ cdef inline bint overlap(PyObject* first, PyObject* second) noexcept:
         return False
     cdef char* first_data = <char*>cnp.PyArray_DATA(<cnp.ndarray>first)
     cdef char* second_data = <char*>cnp.PyArray_DATA(<cnp.ndarray>second)
-    return (first_data < second_data + size_in_bytes(<cnp.ndarray>second, element_type_of(<cnp.ndarray>second))
-            and second_data < first_data + size_in_bytes(<cnp.ndarray>first, element_type_of(<cnp.ndarray>first)))
+    if first_data < second_data:
+        return second_data < first_data + size_in_bytes(<cnp.ndarray>first, element_type_of(<cnp.ndarray>first))
+    return first_data < second_data + size_in_bytes(<cnp.ndarray>second, element_type_of(<cnp.ndarray>second))
 
 
 # --- unmarshal ------------------------------------------------------------------------------------------------------

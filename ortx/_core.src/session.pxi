@@ -79,7 +79,8 @@ cdef class Session:
         The model runs without the GIL. Safe to call from any thread. Stands for ``Run``.
         """
         cdef Frame frame
-        self.opened()
+        if self.is_closed:
+            self.opened()  # raises
         cdef const OrtRunOptions* native_options = native_run_options(run_options)
         cdef tuple names = None if output_names is None else names_argument(output_names)
         outputs_count = self.outputs.count if names is None else PyTuple_GET_SIZE(names)
@@ -127,7 +128,8 @@ cdef class Session:
         The model runs without the GIL. Safe to call from any thread. Stands for ``Run`` with preallocated outputs.
         """
         cdef Frame frame
-        self.opened()
+        if self.is_closed:
+            self.opened()  # raises
         cdef const OrtRunOptions* native_options = native_run_options(run_options)
         frame_open(&frame, self.inputs.count, self.outputs.count)
         try:
@@ -190,9 +192,10 @@ cdef class Session:
 
     cdef inline OrtSession* start_call(self) except NULL:
         """Count a native call that `close` will wait for. No Python code may run until `end_call`."""
-        cdef OrtSession* handle = self.opened().handle
+        if self.is_closed:
+            self.opened()
         self.running_calls += 1
-        return handle
+        return self.native.handle
 
     cdef inline NativeSession opened(self):
         """Return the native session, which lives as long as the reference is held."""
