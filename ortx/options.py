@@ -8,6 +8,7 @@ happens, so a refused option changes nothing.
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import operator
 import os
 from collections.abc import Callable, Mapping
@@ -114,28 +115,13 @@ def free_dimension_overrides(value: object) -> tuple[tuple[str, str, int], ...]:
     return tuple((by, key, size) for (by, key), size in overrides.items())
 
 
-def config_entries(value: object) -> tuple[tuple[str, str], ...]:
-    from . import config_keys  # a large table that most sessions do not need
+def reader_of(module: str, function: str) -> Callable[[object], Any]:
+    """Return a reader that stands in another leaf, which is imported when the option is first given."""
 
-    return config_keys.read_session_entries(value)
+    def read(value: object) -> Any:
+        return getattr(importlib.import_module(f".{module}", __package__), function)(value)
 
-
-def provider_list(value: object) -> tuple[Any, ...]:
-    from . import providers
-
-    return providers.read_providers(value)
-
-
-def compute_units(value: object) -> str:
-    from . import coreml
-
-    return coreml.read_compute_units(value)
-
-
-def coreml_flags(value: object) -> int:
-    from . import coreml
-
-    return coreml.read_flags(value)
+    return read
 
 
 def option(reader: Callable[[object], Any], default: Any) -> Any:
@@ -169,8 +155,8 @@ class RuntimeConfiguration:
 class SessionOptions:
     """What `ortx.session` and `ortx.session_from_bytes` take; None leaves ONNX Runtime's own default."""
 
-    providers: tuple[Any, ...] = option(provider_list, ())
-    provider: tuple[Any, ...] = option(provider_list, ())
+    providers: tuple[Any, ...] = option(reader_of("providers", "read_providers"), ())
+    provider: tuple[Any, ...] = option(reader_of("providers", "read_providers"), ())
     fallback_to_cpu: bool = option(boolean, True)
     intra_op_num_threads: int = option(thread_count, 0)
     inter_op_num_threads: int = option(thread_count, 0)
@@ -186,12 +172,12 @@ class SessionOptions:
     optimized_model_path: str | None = option(path, None)
     profile_file_prefix: str | None = option(path, None)
     free_dimension_overrides: tuple[tuple[str, str, int], ...] = option(free_dimension_overrides, ())
-    config_entries: tuple[tuple[str, str], ...] = option(config_entries, ())
-    coreml_compute_units: str | None = option(compute_units, None)
+    config_entries: tuple[tuple[str, str], ...] = option(reader_of("config_keys", "read_session_entries"), ())
+    coreml_compute_units: str | None = option(reader_of("coreml", "read_compute_units"), None)
     coreml_create_mlprogram: bool | None = option(boolean, None)
     coreml_require_static_input_shapes: bool | None = option(boolean, None)
     coreml_enable_on_subgraph: bool | None = option(boolean, None)
-    coreml_flags: int | None = option(coreml_flags, None)
+    coreml_flags: int | None = option(reader_of("coreml", "read_flags"), None)
     coreml_use_cpu_only: bool | None = option(boolean, None)
     coreml_use_cpu_and_gpu: bool | None = option(boolean, None)
     coreml_only_enable_device_with_ane: bool | None = option(boolean, None)
