@@ -55,6 +55,10 @@ def _every_test_ends_with_the_live_handle_count_it_began_with(
         gc.collect()
         request.config.stash[LITTER] = False
     before = _core._live_handles()
+    if any(count for kind, count in before.items() if kind != "session"):
+        # Nobody keeps those from test to test: it is garbage, which would go whenever the collector comes by.
+        gc.collect()
+        before = _core._live_handles()
     yield
     if request.node.stash.get(TEST_FAILED, False):
         # The traceback still refers to everything that the test had in its hands.
