@@ -109,10 +109,12 @@ cdef class IOBinding:
     cdef bint allocates             # whether ORT allocates any output
     cdef bint complete              # whether everything that a run needs is known to be bound
     cdef bint busy                  # a thread is using it
+    cdef NativeSession held         # while busy: the native session, which ORT looks into
     cdef Outputs results            # of the last run
 
     cdef Outputs run_bound(self, run_options)
-    cdef int enter(self) except -1
+    cdef int enter(self, bint must_be_open=*) except -1
+    cdef void leave(self) noexcept
     cdef int changed(self) except -1
     cdef int require_complete(self) except -1
     cdef int rebind_allocated(self) except -1

@@ -247,10 +247,18 @@ def test_a_binding_belongs_to_its_session(session, binding):
 def test_a_closed_session_refuses_its_bindings(session, binding):
     binding.bind_output("y")
     session.close()
-    with pytest.raises(ortx.SessionClosed):
-        binding.run()
-    with pytest.raises(ortx.SessionClosed):
-        session.create_io_binding()
+    for call in (
+        binding.run,
+        session.create_io_binding,
+        lambda: binding.bind_input("x", X),
+        lambda: binding.bind_output("y"),
+        binding.synchronize_inputs,
+        binding.synchronize_outputs,
+    ):
+        with pytest.raises(ortx.SessionClosed):
+            call()
+    binding.clear_inputs()
+    binding.clear_outputs()
 
 
 def test_run_options_are_used(session, binding):

@@ -41,6 +41,7 @@ cdef class IOBinding:
         -----
         Stands for ``BindInput``.
         """
+        self.session.opened()
         cdef Signature signature = self.session.inputs
         cdef OrtValue* native = NULL
         cdef int index = signature.find(name) if isinstance(name, str) else -1
@@ -64,7 +65,7 @@ cdef class IOBinding:
             self.bound_inputs[signature.names[index]] = array
             self.complete = False
         finally:
-            self.busy = False
+            self.leave()
 
     def bind_output(self, name: str, spec: object | None = None) -> Tensor | None:
         """Bind an output.
@@ -94,6 +95,7 @@ cdef class IOBinding:
         -----
         Stands for ``BindOutput`` and ``BindOutputToDevice``.
         """
+        self.session.opened()
         cdef Signature signature = self.session.outputs
         cdef OrtValue* native = NULL
         cdef int index = signature.find(name) if isinstance(name, str) else -1
@@ -130,7 +132,7 @@ cdef class IOBinding:
             self.bound_outputs[signature.names[index]] = None if array is None else (spec, array)
             self.changed()
         finally:
-            self.busy = False
+            self.leave()
         return made
 
     def run(self, run_options: RunOptions | None = None) -> Outputs:
@@ -160,7 +162,7 @@ cdef class IOBinding:
                 self.results = self.fetch()
             return self.results
         finally:
-            self.busy = False
+            self.leave()
 
     def get_outputs(self) -> Outputs:
         """Return the outputs of the last run, as `run` did.
@@ -173,39 +175,54 @@ cdef class IOBinding:
 
     def clear_inputs(self) -> None:
         """Unbind all inputs. Stands for ``ClearBoundInputs``."""
-        self.enter()
+        self.enter(must_be_open=False)
         api.ClearBoundInputs(self.handle)
         self.bound_inputs.clear()
         self.complete = False
-        self.busy = False
+        self.leave()
 
     def clear_outputs(self) -> None:
         """Unbind all outputs; those that were returned stay valid. Stands for ``ClearBoundOutputs``."""
-        self.enter()
+        self.enter(must_be_open=False)
         api.ClearBoundOutputs(self.handle)
         self.bound_outputs.clear()
         self.changed()
-        self.busy = False
+        self.leave()
 
     def synchronize_inputs(self) -> None:
         """Wait until copies of inputs to a device are done. Stands for ``SynchronizeBoundInputs``."""
-        with nogil:
-            check(api.SynchronizeBoundInputs(self.handle))
+        self.enter()
+        try:
+            with nogil:
+                check(api.SynchronizeBoundInputs(self.handle))
+        finally:
+            self.leave()
 
     def synchronize_outputs(self) -> None:
         """Wait until copies of outputs from a device are done. Stands for ``SynchronizeBoundOutputs``."""
-        with nogil:
-            check(api.SynchronizeBoundOutputs(self.handle))
+        self.enter()
+        try:
+            with nogil:
+                check(api.SynchronizeBoundOutputs(self.handle))
+        finally:
+            self.leave()
 
     def __repr__(self):
         return (f"<ortx.IOBinding of {self.session.source}: {', '.join(self.bound_inputs) or 'nothing'} -> "
                 f"{', '.join(self.bound_outputs) or 'nothing'}>")
 
-    cdef int enter(self) except -1:
+    cdef int enter(self, bint must_be_open=True) except -1:
+        """Begin to use the binding: alone, and with the session alive, since ORT looks into it to bind."""
         if self.busy:
             raise Error("this binding is in use by another thread; make one binding per thread")
+        if must_be_open:
+            self.held = self.session.opened()
         self.busy = True
         return 0
+
+    cdef void leave(self) noexcept:
+        self.held = None
+        self.busy = False
 
     cdef int changed(self) except -1:
         """Forget what was known of the outputs."""
