@@ -61,6 +61,13 @@ cdef class Tensor:
     cdef cnp.ndarray array          # whose memory this is; native byte order, C-contiguous, aligned
 
 
+cdef class Optional:
+    cdef object content             # None: no value
+    cdef object declared            # ValueInfo, str or None
+
+    cdef str type_word(self)
+
+
 cdef class RunOptions:
     cdef OrtRunOptions* handle
 
@@ -77,9 +84,22 @@ cdef class Outputs:
     cdef tuple _values
 
 
+cdef class CustomOpLibrary:
+    cdef OrtSessionOptions* handle  # no session's: they keep the library loaded
+    cdef str file                   # its absolute path
+
+
+cdef class PrepackedWeights:
+    cdef OrtPrepackedWeightsContainer* handle
+
+
 cdef class NativeSession:
-    # The one owner of an OrtSession; whoever looks at it without running it holds a reference meanwhile.
+    # The one owner of an OrtSession; whoever runs it or looks at it holds a reference meanwhile.
     cdef OrtSession* handle
+    cdef PrepackedWeights prepacked_weights     # the session reads from it
+    cdef dict initializers          # name -> the array that the session reads in place of the model's
+    cdef object table               # options.SessionOptions in effect
+    cdef tuple provider_names       # the CPU last
 
 
 cdef class Session:
@@ -87,23 +107,50 @@ cdef class Session:
     cdef Signature inputs
     cdef Signature outputs
     cdef Signature passed_through   # the inputs again, if the model names one of them as an output; else None
-    cdef object table               # options.SessionOptions: what the session was opened with
-    cdef tuple provider_names       # what the session was made with, the CPU last
+    cdef object table               # the native session's, also once it is closed
+    cdef tuple provider_names       # the native session's, also once it is closed
     cdef str source                 # the model's path, or how many bytes it was made of; for messages
+    cdef str path                   # absolute path of the model, to open it anew; None if it came from memory
+    cdef object model               # the buffer that it came from, to open it anew; None unless that was asked for
+    cdef dict dynamic_options       # what was set since it was opened; None: nothing
+    cdef int generation             # how often it was opened: bindings are made anew for another native session
     cdef Py_ssize_t running_calls   # native calls in progress: close() waits for them
     cdef bint is_closed             # set by close(): no new call may start
     cdef PyThread_type_lock drained  # what close() waits on, made when it has to; the last call to end releases it
+    cdef Py_ssize_t pending_runs    # submitted runs that ORT works on; guarded by `ended_lock`
+    cdef PyThread_type_lock pending_drained     # as `drained`, for pending_runs
 
     cdef int call(self, Frame* frame, const OrtRunOptions* native_options) except -1
-    cdef OrtSession* start_call(self) except NULL
+    cdef NativeSession start_call(self)
     cdef NativeSession opened(self)
     cdef void end_call(self) noexcept
-    cdef int wait_until_drained(self) except -1
+    cdef int adopt(self, NativeSession native) except -1
+
+
+cdef struct EndedRun:
+    # What ORT's callback is given, and passes on to the completion thread.
+    PyObject* run                   # PendingRun; an owned reference
+    OrtStatus* status               # owned
+    Py_ssize_t* pending_runs        # the session's, which `run` keeps alive
+    PyThread_type_lock* drained
+    EndedRun* next
+
+
+cdef class PendingRun:
+    cdef Frame frame                # what ORT reads and writes while it works
+    cdef bint is_marshalled         # whether the frame is open
+    cdef EndedRun ended
+    cdef Session session            # close() waits for the run
+    cdef NativeSession native       # until the run has ended
+    cdef RunOptions run_options     # ORT looks at them all the time
+    cdef Outputs outputs            # the names; the values come when it has ended
+    cdef object future
 
 
 cdef class IOBinding:
     cdef OrtIoBinding* handle
     cdef Session session            # what it was made of; kept open for the binding's methods
+    cdef int generation             # of the session when the handle was made
     cdef dict bound_inputs          # name -> the array that the bound value looks into
     cdef dict bound_outputs         # name -> (what was bound, the array its value looks into); None: ORT allocates
     cdef bint allocates             # whether ORT allocates any output
@@ -115,6 +162,8 @@ cdef class IOBinding:
     cdef Outputs run_bound(self, run_options)
     cdef int enter(self, bint must_be_open=*) except -1
     cdef void leave(self) noexcept
+    cdef int renew(self) except -1
+    cdef int bind_array(self, const Slot* slot, cnp.ndarray array, bint is_output) except -1
     cdef int changed(self) except -1
     cdef int require_complete(self) except -1
     cdef int rebind_allocated(self) except -1

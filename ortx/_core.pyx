@@ -40,7 +40,7 @@ import numpy
 
 from .errors import (
     CallError, EpFail, Error, InvalidArgument, InvalidProtobuf, InvalidType, LibraryError, NoSuchFile, NotSupported,
-    OptionError, ProviderFallbackWarning, SessionClosed, error_from_status, nearest, shown, warn)
+    OptionError, OptionTypeError, ProviderFallbackWarning, SessionClosed, error_from_status, nearest, shown, warn)
 
 # The other leaves are imported where they are first needed: together they cost more than all else in `import ortx`.
 
@@ -63,18 +63,25 @@ include "_core.src/env.pxi"       # OrtEnv: configure(), made once, never releas
 include "_core.src/dtype.pxi"     # element types: ORT's, ONNX's and numpy's words for them
 include "_core.src/typeinfo.pxi"  # OrtTypeInfo: ValueInfo and Signature, what a model takes and gives
 include "_core.src/value.pxi"     # OrtValue: over a caller's buffer, or under a numpy array
+include "_core.src/optional.pxi"  # ortx.Optional: a value that may be missing
 include "_core.src/admit.pxi"     # any Python object -> an array that fits an input, or the reason why not
 include "_core.src/tensor.pxi"    # ortx.Tensor: an array that can be bound
 include "_core.src/options.pxi"   # OrtSessionOptions and OrtRunOptions
 include "_core.src/providers.pxi" # execution providers: appending them to the options
+include "_core.src/customop.pxi"  # custom-op libraries: loading them, and registering them in the options
+include "_core.src/weights.pxi"   # prepacked weights and shared initializers
 include "_core.src/outputs.pxi"   # what a call returns
 include "_core.src/modelinfo.pxi" # OrtModelMetadata, and OrtMemoryInfo of inputs and outputs
 include "_core.src/frame.pxi"     # one call: marshal inputs and outputs, run, unmarshal
+include "_core.src/native.pxi"    # OrtSession: made of a model and options, and made anew
+include "_core.src/async.pxi"     # RunAsync: runs on ORT's threads, and the thread that completes them
 include "_core.src/binding.pxi"   # OrtIoBinding: bound once, run often
-include "_core.src/session.pxi"   # OrtSession: run, look at, close
+include "_core.src/session.pxi"   # ortx.Session: run, look at, close
 include "_core.src/open.pxi"      # session(), session_from_bytes()
 
 # Without this, `Session.__new__(Session)` would make an object whose handle is NULL.
-for private_constructor in (IOBinding, NativeSession, OptionTexts, Outputs, RunOptions, Session, Signature, Tensor, Value):
+for private_constructor in (
+        CustomOpLibrary, IOBinding, NativeSession, Optional, OptionTexts, Outputs, PendingRun, RunOptions, Session,
+        Signature, Tensor, Value):
     hide_new(private_constructor)
 del private_constructor

@@ -140,12 +140,16 @@ cdef extern from "ortx_capi.h" nogil:
         pass
     ctypedef struct OrtTensorRTProviderOptionsV2:
         pass
+    ctypedef struct OrtPrepackedWeightsContainer:
+        pass
     ctypedef struct OrtAllocator:
         pass
 
     ctypedef void (*OrtLoggingFunction)(
         void* param, OrtLoggingLevel severity, const char* category, const char* logid,
         const char* code_location, const char* message) noexcept nogil
+    ctypedef void (*RunAsyncCallbackFn)(
+        void* user_data, OrtValue** outputs, size_t num_outputs, OrtStatus* status) noexcept nogil
 
     ctypedef struct OrtApi:
         OrtErrorCode (*GetErrorCode)(const OrtStatus* status) noexcept nogil
@@ -305,6 +309,8 @@ cdef extern from "ortx_capi.h" nogil:
             OrtThreadingOptions* tp_options, int intra_op_num_threads) noexcept nogil
         OrtStatus* (*SetGlobalInterOpNumThreads)(
             OrtThreadingOptions* tp_options, int inter_op_num_threads) noexcept nogil
+        OrtStatus* (*AddInitializer)(
+            OrtSessionOptions* options, const char* name, const OrtValue* val) noexcept nogil
         OrtStatus* (*CreateEnvWithCustomLoggerAndGlobalThreadPools)(
             OrtLoggingFunction logging_function, void* logger_param, OrtLoggingLevel log_severity_level,
             const char* logid, const OrtThreadingOptions* tp_options, OrtEnv** out) noexcept nogil
@@ -312,6 +318,15 @@ cdef extern from "ortx_capi.h" nogil:
             const OrtModelMetadata* model_metadata, OrtAllocator* allocator, char** value) noexcept nogil
         OrtStatus* (*AddRunConfigEntry)(
             OrtRunOptions* options, const char* config_key, const char* config_value) noexcept nogil
+        OrtStatus* (*CreatePrepackedWeightsContainer)(OrtPrepackedWeightsContainer** out) noexcept nogil
+        void (*ReleasePrepackedWeightsContainer)(OrtPrepackedWeightsContainer* input) noexcept nogil
+        OrtStatus* (*CreateSessionWithPrepackedWeightsContainer)(
+            const OrtEnv* env, const ORTCHAR_T* model_path, const OrtSessionOptions* options,
+            OrtPrepackedWeightsContainer* prepacked_weights_container, OrtSession** out) noexcept nogil
+        OrtStatus* (*CreateSessionFromArrayWithPrepackedWeightsContainer)(
+            const OrtEnv* env, const void* model_data, size_t model_data_length,
+            const OrtSessionOptions* options, OrtPrepackedWeightsContainer* prepacked_weights_container,
+            OrtSession** out) noexcept nogil
         OrtStatus* (*SessionOptionsAppendExecutionProvider_TensorRT_V2)(
             OrtSessionOptions* options, const OrtTensorRTProviderOptionsV2* tensorrt_options) noexcept nogil
         OrtStatus* (*CreateTensorRTProviderOptions)(OrtTensorRTProviderOptionsV2** out) noexcept nogil
@@ -335,11 +350,18 @@ cdef extern from "ortx_capi.h" nogil:
         void (*MemoryInfoGetDeviceType)(const OrtMemoryInfo* ptr, OrtMemoryInfoDeviceType* out) noexcept nogil
         OrtStatus* (*UpdateEnvWithCustomLogLevel)(
             OrtEnv* ort_env, OrtLoggingLevel log_severity_level) noexcept nogil
+        OrtStatus* (*RegisterCustomOpsLibrary_V2)(
+            OrtSessionOptions* options, const ORTCHAR_T* library_name) noexcept nogil
         OrtStatus* (*CastTypeInfoToOptionalTypeInfo)(
             const OrtTypeInfo* type_info, const OrtOptionalTypeInfo** out) noexcept nogil
         OrtStatus* (*GetOptionalContainedTypeInfo)(
             const OrtOptionalTypeInfo* optional_type_info, OrtTypeInfo** out) noexcept nogil
         const char* (*GetBuildInfoString)() noexcept nogil
+        OrtStatus* (*RunAsync)(
+            OrtSession* session, const OrtRunOptions* run_options, const char* const* input_names,
+            const OrtValue* const* input, size_t input_len, const char* const* output_names,
+            size_t output_names_len, OrtValue** output, RunAsyncCallbackFn run_async_callback,
+            void* user_data) noexcept nogil
         OrtStatus* (*SetDeterministicCompute)(OrtSessionOptions* options, bint value) noexcept nogil
         OrtStatus* (*SetEpDynamicOptions)(
             OrtSession* sess, const char* const* keys, const char* const* values, size_t kv_len) noexcept nogil

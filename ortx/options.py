@@ -11,7 +11,7 @@ import dataclasses
 import importlib
 import operator
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -77,15 +77,15 @@ def path(value: object) -> str:
     return name
 
 
-def choice(**names: int) -> Callable[[object], int]:
-    expected = "one of " + ", ".join(map(repr, names))
+def choice(words: Collection[str]) -> Callable[[object], str]:
+    expected = "one of " + ", ".join(map(repr, words))
 
-    def read(value: object) -> int:
+    def read(value: object) -> str:
         if not isinstance(value, str):
             raise Refusal(expected, OptionTypeError)
-        if value not in names:
-            raise Refusal(expected, hint=nearest(value, names))
-        return names[value]
+        if value not in words:
+            raise Refusal(expected, hint=nearest(value, words))
+        return str.__str__(value)  # of an enumeration's member, the plain text
 
     return read
 
@@ -99,7 +99,7 @@ def free_dimension_overrides(value: object) -> tuple[tuple[str, str, int], ...]:
         where = f"[{position}]"
         if not isinstance(item, Mapping) or set(item) != {"by", "key", "value"}:
             raise Refusal("a table with exactly 'by', 'key' and 'value'", where=where, got=item)
-        for name, reader in (("by", choice(name=0, denotation=1)), ("key", text), ("value", integer(0, 2**63 - 1))):
+        for name, reader in (("by", choice(("name", "denotation"))), ("key", text), ("value", integer(0, 2**63 - 1))):
             try:
                 reader(item[name])
             except Refusal as refusal:
@@ -115,6 +115,34 @@ def free_dimension_overrides(value: object) -> tuple[tuple[str, str, int], ...]:
     return tuple((by, key, size) for (by, key), size in overrides.items())
 
 
+def custom_op_libraries(value: object) -> tuple[str, ...]:
+    """Take a path, a `CustomOpLibrary`, which is path-like, or a list of these; give absolute paths."""
+    if not isinstance(value, (list, tuple)):
+        return (os.path.abspath(path(value)),)
+    libraries = []
+    for position, item in enumerate(value):
+        try:
+            libraries.append(os.path.abspath(path(item)))
+        except Refusal as refusal:
+            raise Refusal(refusal.expected, refusal.error, where=f"[{position}]", got=item) from None
+    return tuple(libraries)
+
+
+def initializers(value: object) -> tuple[tuple[str, object], ...]:
+    """Take a mapping from names to arrays; the core compares them with those of the model."""
+    if not isinstance(value, Mapping):
+        raise Refusal("a mapping from the names of initializers to arrays", OptionTypeError)
+    for name in value:
+        if not isinstance(name, str):
+            raise Refusal("strings as keys: the names of initializers", OptionTypeError, got=name)
+    return tuple(value.items())
+
+
+def anything(value: object) -> object:
+    """Take what the core has a class for, and looks at itself."""
+    return value
+
+
 def reader_of(module: str, function: str) -> Callable[[object], Any]:
     """Return a reader that stands in another leaf, which is imported when the option is first given."""
 
@@ -128,6 +156,10 @@ def option(reader: Callable[[object], Any], default: Any) -> Any:
     """Declare one field of an options class. None, given as a value, stands for the default."""
     return dataclasses.field(default=default, metadata={"reader": reader})
 
+
+# How ONNX Runtime numbers them.
+GRAPH_OPTIMIZATION_LEVELS = {"disable": 0, "basic": 1, "extended": 2, "layout": 3, "all": 99}
+EXECUTION_MODES = {"sequential": 0, "parallel": 1}
 
 _INT_MAX = 2**31 - 1  # the C API takes int
 severity = integer(0, 4, " (0 verbose, 1 info, 2 warning, 3 error, 4 fatal)")
@@ -153,26 +185,30 @@ class RuntimeConfiguration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOptions:
-    """What `ortx.session` and `ortx.session_from_bytes` take; None leaves ONNX Runtime's own default."""
+    """What `ortx.session` and `ortx.session_from_bytes` take."""
 
     providers: tuple[Any, ...] = option(reader_of("providers", "read_providers"), ())
     provider: tuple[Any, ...] = option(reader_of("providers", "read_providers"), ())
     fallback_to_cpu: bool = option(boolean, True)
     intra_op_num_threads: int = option(thread_count, 0)
     inter_op_num_threads: int = option(thread_count, 0)
-    graph_optimization_level: int | None = option(choice(disable=0, basic=1, extended=2, layout=3, all=99), None)
-    execution_mode: int | None = option(choice(sequential=0, parallel=1), None)
-    deterministic_compute: bool | None = option(boolean, None)
+    graph_optimization_level: str = option(choice(GRAPH_OPTIMIZATION_LEVELS), "all")
+    execution_mode: str = option(choice(EXECUTION_MODES), "sequential")
+    deterministic_compute: bool = option(boolean, False)
     disable_per_session_threads: bool = option(boolean, False)
-    enable_cpu_mem_arena: bool | None = option(boolean, None)
-    enable_mem_pattern: bool | None = option(boolean, None)
-    log_id: str | None = option(text, None)
+    enable_cpu_mem_arena: bool = option(boolean, True)
+    enable_mem_pattern: bool = option(boolean, True)
+    log_id: str = option(text, "")
     session_log_severity_level: int | None = option(severity, None)
-    session_log_verbosity_level: int | None = option(verbosity, None)
+    session_log_verbosity_level: int = option(verbosity, 0)
     optimized_model_path: str | None = option(path, None)
     profile_file_prefix: str | None = option(path, None)
     free_dimension_overrides: tuple[tuple[str, str, int], ...] = option(free_dimension_overrides, ())
     config_entries: tuple[tuple[str, str], ...] = option(reader_of("config_keys", "read_session_entries"), ())
+    custom_op_libraries: tuple[str, ...] = option(custom_op_libraries, ())
+    initializers: tuple[tuple[str, object], ...] = option(initializers, ())
+    prepacked_weights: object | None = option(anything, None)
+    keep_model: bool = option(boolean, False)
     coreml_compute_units: str | None = option(reader_of("coreml", "read_compute_units"), None)
     coreml_create_mlprogram: bool | None = option(boolean, None)
     coreml_require_static_input_shapes: bool | None = option(boolean, None)
@@ -298,3 +334,44 @@ def _with_coreml_options(function: str, options: SessionOptions, fields: Mapping
             for provider in options.providers
         ),
     )
+
+
+def effective(
+    options: SessionOptions,
+    provider_names: Collection[str],
+    *,
+    intra_op_num_threads: int,
+    inter_op_num_threads: int,
+    session_log_severity_level: int,
+) -> SessionOptions:
+    """Return the options of a session that is open: with what it really runs on, and with what 0 and None stand for."""
+    from . import providers
+
+    used = tuple(provider for provider in options.providers if provider.name in provider_names)
+    if not any(provider.name == "CoreMLExecutionProvider" for provider in used):
+        unused: dict[str, Any] = dict.fromkeys(coreml_options(options))
+        options = dataclasses.replace(options, **unused)
+    return dataclasses.replace(
+        options,
+        providers=used if providers.CPU in used else (*used, providers.CPU),
+        intra_op_num_threads=intra_op_num_threads,
+        inter_op_num_threads=inter_op_num_threads,
+        session_log_severity_level=session_log_severity_level,
+    )
+
+
+def as_table(options: SessionOptions) -> dict[str, object]:
+    """Return session options in a user's words: what `read_session_options` would read as `options`."""
+    names = (field.name for field in dataclasses.fields(options) if field.name != "provider")
+    return {name: getattr(options, name) for name in names} | {
+        "providers": [
+            (provider.name, dict(provider.options)) if provider.options else provider.name
+            for provider in options.providers
+        ],
+        "free_dimension_overrides": [
+            {"by": by, "key": key, "value": size} for by, key, size in options.free_dimension_overrides
+        ],
+        "config_entries": dict(options.config_entries),
+        "custom_op_libraries": list(options.custom_op_libraries),
+        "initializers": dict(options.initializers),
+    }

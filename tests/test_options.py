@@ -38,6 +38,7 @@ needs_task_folder = pytest.mark.skipif(
 NUMBER_OF_THREADS, SEVERITY, RUN_SEVERITY, VERBOSITY = "number of threads", "severity", "run severity", "verbosity"
 BOOLEAN, TEXT, PATH, LEVEL, MODE = "boolean", "text", "path", "optimization level", "execution mode"
 PROVIDERS, DIMENSIONS, ENTRIES = "providers", "free dimensions", "config entries"
+LIBRARIES, INITIALIZERS, CONTAINER = "custom-op libraries", "initializers", "prepacked weights"
 COMPUTE_UNITS, COREML_FLAGS = "compute units", "CoreML's flags"
 
 CONFIGURE = {
@@ -67,6 +68,10 @@ SESSION = {
     "profile_file_prefix": PATH,
     "free_dimension_overrides": DIMENSIONS,
     "config_entries": ENTRIES,
+    "custom_op_libraries": LIBRARIES,
+    "initializers": INITIALIZERS,
+    "prepacked_weights": CONTAINER,
+    "keep_model": BOOLEAN,
     "coreml_compute_units": COMPUTE_UNITS,
     "coreml_create_mlprogram": BOOLEAN,
     "coreml_require_static_input_shapes": BOOLEAN,
@@ -104,6 +109,9 @@ WRONG_TYPES = {
     PROVIDERS: [1, True, b"cpu", {"cpu": {}}, {"cpu"}, iter(["cpu"])],
     DIMENSIONS: [1, "batch", {"batch": 1}, {"by": "name", "key": "batch", "value": 1}],
     ENTRIES: [1, "session.disable_prepacking=1", [("session.disable_prepacking", "1")], {"session.disable_prepacking"}],
+    LIBRARIES: [1, b"ops.so", {"ops.so"}, {"ops.so": {}}],
+    INITIALIZERS: [1, "w", [("w", np.ones(1))], np.ones(1)],
+    CONTAINER: [1, True, {}, ortx.PrepackedWeights],
     COMPUTE_UNITS: [0, True, b"all", ["all"]],
     COREML_FLAGS: [True, np.True_, 1.0, "0x001", [1]],
 }
@@ -120,6 +128,9 @@ WRONG_VALUES = {
     PROVIDERS: ["", "gpu", "CPU provider", "cpu,cuda", "cpu\0"],
     DIMENSIONS: [],  # what may be wrong with an item is in test_provider_options.py
     ENTRIES: [],  # what may be wrong with an entry is in test_config_keys.py
+    LIBRARIES: ["", "ops\0.so"],
+    INITIALIZERS: [],  # what may be wrong with an array is in test_weights.py
+    CONTAINER: [],
     COMPUTE_UNITS: ["", "gpu", "ALL ", "CPUAndGPU\0"],
     COREML_FLAGS: [-1, 0x040, 0x101, 2**64, np.int8(-1)],
 }
@@ -136,6 +147,9 @@ ALLOWED = {
     PROVIDERS: "the name of a provider or a tuple (name, {option: value}), or a list of these",
     DIMENSIONS: "a list of tables like {'by': 'name', 'key': 'batch', 'value': 1}",
     ENTRIES: "a mapping from strings to strings",
+    LIBRARIES: "a path",
+    INITIALIZERS: "a mapping from the names of initializers to arrays",
+    CONTAINER: "an ortx.PrepackedWeights()",
     COMPUTE_UNITS: "one of 'all', 'cpu_only', 'cpu_and_gpu', 'cpu_and_neural_engine'",
     COREML_FLAGS: "an integer with bits of 0x001 USE_CPU_ONLY, ",
 }
@@ -366,7 +380,7 @@ def is_text(value: object) -> bool:
 
 def is_sound(value: object, declared: str) -> bool:
     """Whether the core can trust a value of a table; `declared` is the type of its field."""
-    if value is None:
+    if value is None or declared == "object | None":  # the core looks at what it has a class for
         return declared.endswith("| None")
     if isinstance(value, tuple):
         return all(is_sound_item(item, declared) for item in value)
@@ -383,7 +397,11 @@ def is_sound_item(item: object, declared: str) -> bool:
     if declared == "tuple[tuple[str, str, int], ...]":
         by, key, size = item
         return by in ("name", "denotation") and key != "" and is_text(key) and type(size) is int and 0 <= size < 2**63
+    if declared == "tuple[str, ...]":
+        return isinstance(item, str) and os.path.isabs(item) and "\0" not in item
     key, value = item
+    if declared == "tuple[tuple[str, object], ...]":
+        return isinstance(key, str)
     return declared == "tuple[tuple[str, str], ...]" and key != "" and is_text(key) and is_text(value)
 
 

@@ -26,6 +26,7 @@ HEADER = '''"""Types of the compiled core. Written by tools/make_stubs.py; do no
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Never, Self, final
 
@@ -45,6 +46,7 @@ SPECIAL_METHODS = {
     "__dlpack_device__": "(self) -> tuple[int, int]",
     "__contains__": "(self, name: object, /) -> bool",
     "__enter__": "(self) -> Self",
+    "__fspath__": "(self) -> str",
     "__exit__": (
         "(self, type: type[BaseException] | None = None, value: BaseException | None = None, "
         "traceback: TracebackType | None = None) -> None"

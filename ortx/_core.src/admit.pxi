@@ -28,8 +28,14 @@ cdef object admit_input(Signature signature, Py_ssize_t index, object value):
     name, info = signature.names[index], signature.infos[index]
     if slot.element_type == ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED:
         return f"input {name!r}: is {info}, which ortx cannot pass to a model"
+    word = "None"
+    if isinstance(value, Optional):
+        problem = optional_problem(value, info)
+        if problem is not None:
+            return f"input {name!r}: {problem}"
+        value, word = value.value, "an empty ortx.Optional"
     if value is None:
-        return f"input {name!r}: got None; expected {info}" + ("" if slot.required else " (or leave the input out)")
+        return f"input {name!r}: got {word}; expected {info}" + ("" if slot.required else " (or leave the input out)")
     if isinstance(value, (list, tuple, int, float, complex, numpy.generic)):
         array = array_of_literal(value, numpy.dtype(DTYPE_WORDS[slot.element_type]))
     else:

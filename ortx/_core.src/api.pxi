@@ -16,6 +16,8 @@ cdef struct HandleCounts:
     Py_ssize_t value
     Py_ssize_t run_options
     Py_ssize_t io_binding
+    Py_ssize_t custom_op_library
+    Py_ssize_t prepacked_weights
 
 cdef HandleCounts live_handles
 

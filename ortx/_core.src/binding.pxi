@@ -43,7 +43,6 @@ cdef class IOBinding:
         """
         self.session.opened()
         cdef Signature signature = self.session.inputs
-        cdef OrtValue* native = NULL
         cdef int index = signature.find(name) if isinstance(name, str) else -1
         if index < 0:  # ORT would not only refuse it, but be unable to bind anything after it
             raise CallError(f"bind_input: {no_such_name(signature, name)}")
@@ -56,12 +55,7 @@ cdef class IOBinding:
                             "numpy.ascontiguousarray(array)")
         self.enter()
         try:
-            make_value(array, signature.slots[index].element_type, &native)
-            try:
-                check(api.BindInput(self.handle, signature.slots[index].name, native))
-            finally:
-                api.ReleaseValue(native)  # the binding holds a reference of its own
-                live_handles.value -= 1
+            self.bind_array(&signature.slots[index], array, False)
             self.bound_inputs[signature.names[index]] = array
             self.complete = False
         finally:
@@ -97,7 +91,6 @@ cdef class IOBinding:
         """
         self.session.opened()
         cdef Signature signature = self.session.outputs
-        cdef OrtValue* native = NULL
         cdef int index = signature.find(name) if isinstance(name, str) else -1
         made = None
         problem = output_problem(signature, index, name)
@@ -119,15 +112,7 @@ cdef class IOBinding:
             raise CallError(f"bind_output: {array}")
         self.enter()
         try:
-            if array is None:
-                check(api.BindOutputToDevice(self.handle, signature.slots[index].name, cpu_memory_info))
-            else:
-                make_value(array, signature.slots[index].element_type, &native)
-                try:
-                    check(api.BindOutput(self.handle, signature.slots[index].name, native))
-                finally:
-                    api.ReleaseValue(native)
-                    live_handles.value -= 1
+            self.bind_array(&signature.slots[index], array, True)
             # ORT keeps the place of a name that is bound again, and so does a dict.
             self.bound_outputs[signature.names[index]] = None if array is None else (spec, array)
             self.changed()
@@ -141,7 +126,6 @@ cdef class IOBinding:
 
     cdef Outputs run_bound(self, run_options):
         cdef OrtStatus* status
-        cdef OrtSession* handle
         cdef const OrtRunOptions* native_options
         self.session.opened()
         native_options = native_run_options(run_options)
@@ -151,9 +135,9 @@ cdef class IOBinding:
                 self.require_complete()
             if self.allocates:
                 self.rebind_allocated()
-            handle = self.session.start_call()
+            self.session.start_call()
             with nogil:
-                status = api.RunWithBinding(handle, native_options, self.handle)
+                status = api.RunWithBinding(self.held.handle, native_options, self.handle)
             self.session.end_call()
             if first_record != NULL:
                 emit_or_discard(status)
@@ -218,11 +202,48 @@ cdef class IOBinding:
         if must_be_open:
             self.held = self.session.opened()
         self.busy = True
+        if must_be_open and self.generation != self.session.generation:
+            try:
+                self.renew()
+            except BaseException:
+                self.leave()
+                raise
         return 0
 
     cdef void leave(self) noexcept:
         self.held = None
         self.busy = False
+
+    cdef int renew(self) except -1:
+        """Bind everything anew, to the native session that has replaced the one the handle was made of."""
+        cdef Signature inputs = self.session.inputs, outputs = self.session.outputs
+        cdef OrtIoBinding* handle = NULL
+        cdef int generation = self.session.generation
+        check(api.CreateIoBinding(self.held.handle, &handle))
+        api.ReleaseIoBinding(self.handle)
+        self.handle = handle
+        for name, array in self.bound_inputs.items():
+            self.bind_array(&inputs.slots[inputs.find(name)], array, False)
+        for name, bound in self.bound_outputs.items():
+            self.bind_array(&outputs.slots[outputs.find(name)], None if bound is None else bound[1], True)
+        self.generation = generation
+        return 0
+
+    cdef int bind_array(self, const Slot* slot, cnp.ndarray array, bint is_output) except -1:
+        """Bind an array; without one, ORT allocates that output."""
+        cdef OrtValue* value = NULL
+        if array is None:
+            return check(api.BindOutputToDevice(self.handle, slot.name, cpu_memory_info))
+        make_value(array, slot.element_type, &value)
+        try:
+            if is_output:
+                check(api.BindOutput(self.handle, slot.name, value))
+            else:
+                check(api.BindInput(self.handle, slot.name, value))
+        finally:
+            api.ReleaseValue(value)  # the binding holds a reference of its own
+            live_handles.value -= 1
+        return 0
 
     cdef int changed(self) except -1:
         """Forget what was known of the outputs."""
@@ -282,6 +303,7 @@ cdef IOBinding make_io_binding(Session session):
     check(api.CreateIoBinding(native.handle, &binding.handle))
     live_handles.io_binding += 1
     binding.session = session
+    binding.generation = session.generation
     binding.bound_inputs = {}
     binding.bound_outputs = {}
     return binding

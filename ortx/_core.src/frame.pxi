@@ -147,6 +147,23 @@ cdef inline tuple simple_names(Frame* frame, Signature signature, values):
     return signature.names[:frame.outputs_count]
 
 
+cdef tuple names_argument(names):
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        hint = f": write [{names!r}]" if isinstance(names, str) else ""
+        raise InvalidType(f"output_names: got {shown(names)}; expected a list of names{hint}")
+    names = tuple(names)
+    if not names:
+        raise InvalidArgument("output_names: got an empty list; expected names of outputs, or None for all")
+    if len(names) > 1:  # ORT would give one buffer to both
+        seen = set()
+        for name in names:
+            if isinstance(name, str):
+                if name in seen:
+                    raise InvalidArgument(f"output_names: {name!r} is asked for twice")
+                seen.add(name)
+    return names
+
+
 cdef int raise_problems(str function, list problems) except -1:
     if not problems:
         return 0
@@ -207,7 +224,7 @@ cdef int add_any_inputs(Frame* frame, Signature signature, inputs, list problems
     cdef int index
     given = set()
     for index, value in indexed_values(signature, inputs, problems):
-        if value is None and not signature.slots[index].required:
+        if not signature.slots[index].required and is_left_out(value, signature.infos[index]):
             continue
         given.add(index)
         admitted = admit_input(signature, index, value)

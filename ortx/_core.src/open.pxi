@@ -18,21 +18,21 @@ def session(
     intra_op_num_threads, inter_op_num_threads : int, default 0
         Threads inside an operator, and across operators with ``execution_mode="parallel"``. 0 means as many as this
         process may use, by its affinity mask and its container's quota.
-    graph_optimization_level : str, optional
+    graph_optimization_level : str, default "all"
         ``"disable"``, ``"basic"``, ``"extended"``, ``"layout"`` (ONNX Runtime 1.23 or newer) or ``"all"``.
-    execution_mode : str, optional
+    execution_mode : str, default "sequential"
         ``"sequential"`` or ``"parallel"``.
-    deterministic_compute : bool, optional
+    deterministic_compute : bool, default False
         Prefer kernels that give the same bits each time.
     disable_per_session_threads : bool, default False
         Use the global thread pools, which ``ortx.configure(use_global_thread_pools=True)`` makes.
-    enable_cpu_mem_arena, enable_mem_pattern : bool, optional
+    enable_cpu_mem_arena, enable_mem_pattern : bool, default True
         Whether memory is kept for the next run, and laid out in advance.
-    log_id : str, optional
+    log_id : str, default ""
         Name of the session in ORT's messages.
     session_log_severity_level : int, optional
-        Least severity of the session's messages, 0 (verbose) to 4 (fatal).
-    session_log_verbosity_level : int, optional
+        Least severity of the session's messages, 0 (verbose) to 4 (fatal); that of `ortx.configure` if not given.
+    session_log_verbosity_level : int, default 0
         Level of detail of verbose messages.
     optimized_model_path : str or os.PathLike, optional
         Write the optimised model to this file.
@@ -43,6 +43,17 @@ def session(
     config_entries : mapping from str to str, default ()
         ONNX Runtime's session configuration, such as ``{"session.intra_op.allow_spinning": "0"}``. Values of keys that
         ortx knows are checked; a key that it does not know is kept, with an `UnknownConfigKeyWarning`.
+    custom_op_libraries : path, CustomOpLibrary or list, default ()
+        Libraries of custom operators: a path, what `ortx.load_custom_op_library` returned, or a list of such. Their
+        code runs in this process. One that is named twice counts once.
+    initializers : mapping from str to array, default ()
+        Arrays to use in place of the model's weights of these names, so that sessions share them. They are not copied
+        and have to hold what the model holds; do not change them while the session lives, which keeps them alive.
+    prepacked_weights : PrepackedWeights, optional
+        A container in which sessions share what is packed of the `initializers`.
+    keep_model : bool, default False
+        Keep the buffer that `ortx.session_from_bytes` was given, so that the session can be opened anew
+        (`Session.register_custom_op_library`). The buffer may not be changed then.
     coreml_compute_units : str, optional
         ``"all"``, ``"cpu_only"``, ``"cpu_and_gpu"`` or ``"cpu_and_neural_engine"``. This and the following go with the
         provider ``"coreml"``; two that contradict each other are refused.
@@ -79,10 +90,8 @@ def session(
     The model is loaded without the GIL. Stands for ``CreateSession``.
     """
     table = read_session_options("ortx.session", options, keywords)
-    path = existing_model_path(path_argument("ortx.session", "model_path", model_path))
-    if table.free_dimension_overrides:
-        check_overrides_of_file(table.free_dimension_overrides, path)
-    return open_session("ortx.session", table, repr(path), path, NULL)
+    path = existing_model_path("ortx.session", path_argument("ortx.session", "model_path", model_path))
+    return open_session("ortx.session", table, repr(path), path, None, NULL)
 
 
 def session_from_bytes(
@@ -130,105 +139,27 @@ def session_from_bytes(
         source = f"{view.len} bytes"
         if view.len == 0:
             raise InvalidProtobuf("ortx.session_from_bytes: model: got an empty buffer; expected an ONNX model")
-        if table.free_dimension_overrides:
-            check_overrides("ortx.session_from_bytes", table.free_dimension_overrides, content_of(&view))
-        return open_session("ortx.session_from_bytes", table, source, None, &view)
+        return open_session("ortx.session_from_bytes", table, source, None, model, &view)
     finally:
         PyBuffer_Release(&view)
 
 
 cdef object read_session_options(function, table, keywords):
     from . import options
-    return options.read_session_options(function, table, keywords)
+    read = options.read_session_options(function, table, keywords)
+    check_prepacked_weights(function, read.prepacked_weights)
+    return read
 
 
-cdef str existing_model_path(str path):
-    """Return the path, if there is a file that can be a model."""
-    if os.path.isdir(path):
-        raise InvalidArgument(f"ortx.session: model_path: {path!r} is a folder; expected a model file")
-    try:
-        size = os.stat(path).st_size
-    except FileNotFoundError:
-        raise NoSuchFile(f"ortx.session: model_path: there is no file {path!r}") from None
-    except OSError as error:
-        raise InvalidArgument(f"ortx.session: model_path: cannot look at {path!r}: {error}") from None
-    if size == 0 and os.path.isfile(path):
-        raise InvalidProtobuf(f"ortx.session: model_path: {path!r} is empty; expected an ONNX model")
-    return path
-
-
-cdef object content_of(Py_buffer* view):
-    return PyMemoryView_FromMemory(<char*>view.buf, view.len, PyBUF_READ)
-
-
-cdef int check_overrides_of_file(overrides, str path) except -1:
-    try:
-        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return check_overrides("ortx.session", overrides, content)
-    except (OSError, ValueError) as error:  # ValueError: a file that cannot be mapped, such as a pipe
-        if isinstance(error, Error):
-            raise
-        raise InvalidArgument(f"ortx.session: model_path: cannot read {path!r}: {error}") from None
-
-
-cdef Session open_session(str function, table, str source, str path, Py_buffer* view):
-    """Make a session from a file or from a buffer, whichever is not None or NULL."""
+cdef Session open_session(str function, table, str source, str path, model, Py_buffer* view):
+    """Make a session from a file, or from the buffer `view` of `model`."""
     cdef Session session = Session.__new__(Session)
-    ensure_env()
     session.source = source
-    session.table = table
-    session.provider_names = ("CPUExecutionProvider",)
-    failures = []
-    try:
-        try:
-            create_session(session, function, table, table.providers, failures, path, view)
-        except (InvalidProtobuf, NoSuchFile):
-            raise
-        except Error as error:
-            # With the reason why the providers fail; without them it may work, or fail for a reason of its own.
-            used = [name for name in session.provider_names if name != "CPUExecutionProvider"]
-            if not used:
-                raise
-            if not table.fallback_to_cpu:
-                raise EpFail(f"{function}: a session with {', '.join(used)} cannot be made: {error}") from error
-            failures += [(name, error) for name in used]
-            create_session(session, function, table, (), failures, path, view)
-    except InvalidProtobuf as error:
-        raise InvalidProtobuf(f"{source} is no ONNX model, or a damaged one ({error})") from None
-    finally:
-        emit_waiting_messages()
-    for name, error in failures:
-        warn(ProviderFallbackWarning, f"{name} cannot be used, so {source} runs without it: {error}")
+    session.path = None if path is None else os.path.abspath(path)
+    session.model = model if table.keep_model else None
+    session.adopt(open_native(function, table, source, path, view))
     session.inputs = input_signature(session.native.handle)
     session.outputs = output_signature(session.native.handle)
     if not session.inputs.index_of.keys().isdisjoint(session.outputs.names):
         session.passed_through = session.inputs
     return session
-
-
-cdef int create_session(
-        Session session, str function, table, providers, list failures, str path, Py_buffer* view) except -1:
-    """Make the native session; `failures` gets the providers that could not be appended, and why."""
-    global open_sessions
-    cdef NativeSession opened = NativeSession.__new__(NativeSession)
-    cdef OrtSessionOptions* native = NULL
-    cdef const ORTCHAR_T* c_path = NULL
-    check(api.CreateSessionOptions(&native))
-    try:
-        fill_session_options(native, function, table)
-        appended = append_providers(native, function, table, providers, failures)
-        session.provider_names = (*appended, "CPUExecutionProvider")
-        if path is not None:
-            encoded_path = native_path(path)
-            c_path = path_characters(encoded_path)
-        with nogil:
-            if c_path != NULL:
-                check(api.CreateSession(env, c_path, native, &opened.handle))
-            else:
-                check(api.CreateSessionFromArray(env, view.buf, <size_t>view.len, native, &opened.handle))
-        session.native = opened
-        live_handles.session += 1
-        open_sessions += 1
-    finally:
-        api.ReleaseSessionOptions(native)
-    return 0

@@ -2,34 +2,29 @@
 
 cdef int fill_session_options(OrtSessionOptions* native, str function, table) except -1:
     """Hand a `SessionOptions` table to ORT, option by option; `function` is whose options these are."""
+    from . import options
     check(api.SetIntraOpNumThreads(native, threads_or_default(table.intra_op_num_threads)))
     check(api.SetInterOpNumThreads(native, threads_or_default(table.inter_op_num_threads)))
-    if table.graph_optimization_level is not None:
-        if table.graph_optimization_level == ORT_ENABLE_LAYOUT:
-            require_version(23, "graph_optimization_level='layout'")
-        check(api.SetSessionGraphOptimizationLevel(
-            native, <GraphOptimizationLevel><int>table.graph_optimization_level))
-    if table.execution_mode is not None:
-        check(api.SetSessionExecutionMode(native, <ExecutionMode><int>table.execution_mode))
-    if table.deterministic_compute is not None:
-        check(api.SetDeterministicCompute(native, table.deterministic_compute))
+    if table.graph_optimization_level == "layout":
+        require_version(23, "graph_optimization_level='layout'")
+    level = options.GRAPH_OPTIMIZATION_LEVELS[table.graph_optimization_level]
+    check(api.SetSessionGraphOptimizationLevel(native, <GraphOptimizationLevel><int>level))
+    mode = options.EXECUTION_MODES[table.execution_mode]
+    check(api.SetSessionExecutionMode(native, <ExecutionMode><int>mode))
+    check(api.SetDeterministicCompute(native, table.deterministic_compute))
     if table.disable_per_session_threads:
         if not current_configuration().use_global_thread_pools:
             raise OptionError(
                 f"{function}: option 'disable_per_session_threads': there are no global thread pools to use; make "
                 "them with ortx.configure(use_global_thread_pools=True) before the first session")
         check(api.DisablePerSessionThreads(native))
-    if table.enable_cpu_mem_arena is not None:
-        check(api.EnableCpuMemArena(native) if table.enable_cpu_mem_arena else api.DisableCpuMemArena(native))
-    if table.enable_mem_pattern is not None:
-        check(api.EnableMemPattern(native) if table.enable_mem_pattern else api.DisableMemPattern(native))
-    if table.log_id is not None:
-        log_id = table.log_id.encode()
-        check(api.SetSessionLogId(native, PyBytes_AS_STRING(log_id)))
+    check(api.EnableCpuMemArena(native) if table.enable_cpu_mem_arena else api.DisableCpuMemArena(native))
+    check(api.EnableMemPattern(native) if table.enable_mem_pattern else api.DisableMemPattern(native))
+    log_id = table.log_id.encode()
+    check(api.SetSessionLogId(native, PyBytes_AS_STRING(log_id)))
     if table.session_log_severity_level is not None:
         check(api.SetSessionLogSeverityLevel(native, table.session_log_severity_level))
-    if table.session_log_verbosity_level is not None:
-        check(api.SetSessionLogVerbosityLevel(native, table.session_log_verbosity_level))
+    check(api.SetSessionLogVerbosityLevel(native, table.session_log_verbosity_level))
     if table.optimized_model_path is not None:
         path = native_path(table.optimized_model_path)
         check(api.SetOptimizedModelFilePath(native, path_characters(path)))

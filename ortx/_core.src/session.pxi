@@ -1,24 +1,4 @@
-# OrtSession: open, look at, run, close.
-
-@cython.final
-cdef class NativeSession:
-    """The owner of an ``OrtSession``, inside a `Session`."""
-
-    def __cinit__(self):
-        self.handle = NULL
-
-    def __init__(self):
-        raise TypeError("NativeSession cannot be made directly; use ortx.session(path)")
-
-    def __dealloc__(self):
-        global open_sessions
-        if self.handle == NULL or finalizing:
-            return
-        open_sessions -= 1
-        live_handles.session -= 1
-        with nogil:  # it ends the session's threads and gives memory back
-            api.ReleaseSession(self.handle)
-
+# ortx.Session: run, look at, close.
 
 @cython.final
 cdef class Session:
@@ -29,9 +9,9 @@ cdef class Session:
     """
 
     def __cinit__(self):
-        self.running_calls = 0
+        self.running_calls = self.pending_runs = 0
         self.is_closed = False
-        self.drained = NULL
+        self.drained = self.pending_drained = NULL
 
     def __init__(self):
         raise TypeError("Session cannot be made directly; use ortx.session(path) or ortx.session_from_bytes(model)")
@@ -39,6 +19,8 @@ cdef class Session:
     def __dealloc__(self):
         if self.drained != NULL:
             PyThread_free_lock(self.drained)
+        if self.pending_drained != NULL:
+            PyThread_free_lock(self.pending_drained)
 
     # --- run ---
 
@@ -170,6 +152,37 @@ cdef class Session:
         """
         return run_binding(self, binding, run_options)
 
+    def submit(
+            self, inputs: Mapping[str, object] | Sequence[object], output_names: Sequence[str] | None = None,
+            run_options: RunOptions | None = None) -> Future[Outputs]:
+        """Begin to run the model, and return at once.
+
+        Parameters
+        ----------
+        inputs, output_names, run_options
+            As for `run`. The inputs may not be changed until the run has ended.
+
+        Returns
+        -------
+        concurrent.futures.Future
+            Its result is the `Outputs`, or the `Error` with which the model failed. It cannot be cancelled;
+            ``run_options.terminate()`` ends the run. What is given to ``add_done_callback`` is called on a thread of
+            ortx's own, one after another: it should be short, and must not wait for another run's future.
+
+        Raises
+        ------
+        CallError, SessionClosed
+            As for `run`.
+        NotSupported
+            If the session has no thread to run on: it needs ``intra_op_num_threads=2`` or more, or a global pool of
+            that size. Each run takes one of these threads, the caller's own not counted.
+
+        Notes
+        -----
+        Safe to call from any thread. `close`, and the end of the process, wait for the run. Stands for ``RunAsync``.
+        """
+        return submit_run(self, inputs, output_names, run_options)
+
     def create_io_binding(self) -> IOBinding:
         """Make a binding, with nothing bound yet.
 
@@ -181,21 +194,22 @@ cdef class Session:
     cdef int call(self, Frame* frame, const OrtRunOptions* native_options) except -1:
         """Make the native call; `close` waits for it."""
         cdef OrtStatus* status
-        cdef OrtSession* handle = self.start_call()
+        cdef NativeSession native = self.start_call()
         with nogil:
-            status = frame_run(frame, handle, native_options)
+            status = frame_run(frame, native.handle, native_options)
+        native = None  # the last reference, if the session was opened anew meanwhile
         self.end_call()
         # No Python code above: whatever runs from here on, a logging handler for one, may close this session.
         if first_record != NULL:
             emit_or_discard(status)
         return check(status)
 
-    cdef inline OrtSession* start_call(self) except NULL:
+    cdef inline NativeSession start_call(self):
         """Count a native call that `close` will wait for. No Python code may run until `end_call`."""
         if self.is_closed:
             self.opened()
         self.running_calls += 1
-        return self.native.handle
+        return self.native
 
     cdef inline NativeSession opened(self):
         """Return the native session, which lives as long as the reference is held."""
@@ -288,6 +302,15 @@ cdef class Session:
         """
         return self.provider_names
 
+    def options(self) -> dict[str, Any]:
+        """Return the options in effect: those of `ortx.session`, all of them, as they were resolved.
+
+        Numbers of threads are real ones, providers are those of `providers` with their options, and what was left to
+        its default is there. The result is a new dictionary, which `ortx.session` takes.
+        """
+        from . import options
+        return options.as_table(self.table)
+
     def metadata(self) -> Metadata:
         """Return what the model's author wrote into it, as a `Metadata`.
 
@@ -351,11 +374,37 @@ cdef class Session:
         Stands for ``SetEpDynamicOptions``.
         """
         from . import config_keys
-        cdef NativeSession native = self.opened()
-        cdef OptionTexts texts = make_option_texts(config_keys.read_dynamic_options(options))
-        with nogil:
-            check(api.SetEpDynamicOptions(native.handle, texts.keys, texts.values, texts.count))
+        changes = dict(config_keys.read_dynamic_options(options))
+        set_dynamic_options(self.opened(), changes)
+        self.dynamic_options = {**(self.dynamic_options or {}), **changes}
         emit_waiting_messages()
+
+    def register_custom_op_library(self, path_or_library: str | os.PathLike[str] | CustomOpLibrary) -> None:
+        """Open the model anew, with the session's options and one more library of custom operators.
+
+        Runs in progress end on what was opened before. Bindings, dynamic options and memory that was returned stay
+        good. If it fails, the session goes on as it was. A library that the session has already changes nothing.
+
+        Parameters
+        ----------
+        path_or_library : str, os.PathLike or CustomOpLibrary
+            The library's file, or what `ortx.load_custom_op_library` returned.
+
+        Raises
+        ------
+        NoSuchFile, InvalidType, InvalidArgument
+            If there is no such file.
+        SessionClosed
+            If the session is closed.
+        Error
+            If the library cannot be used, or if the model cannot be opened again: its file has changed, or it was
+            opened from memory without ``keep_model=True``.
+
+        Notes
+        -----
+        Safe to call from any thread. Stands for ``RegisterCustomOpsLibrary_V2`` and ``CreateSession``.
+        """
+        add_custom_op_library(self, path_or_library)
 
     def __repr__(self):
         state = " (closed)" if self.is_closed else ""
@@ -371,31 +420,27 @@ cdef class Session:
 
     @property
     def running(self) -> int:
-        """Number of native calls in progress at this moment, over all threads."""
-        return self.running_calls
+        """Number of runs in progress at this moment, over all threads."""
+        return self.running_calls + self.pending_runs
 
     def close(self) -> None:
-        """Wait for running calls to end, then release the native session.
+        """Wait for running calls and submitted runs to end, then release the native session.
 
         Calls that have not started yet raise `SessionClosed`. Closing twice is allowed; arrays that the session
         returned stay valid; names and counts can still be asked for. Callable from any thread. Stands for
         ``ReleaseSession``.
         """
         self.is_closed = True
-        if self.running_calls:
-            self.wait_until_drained()
+        wait_for_running_calls(self)
+        wait_for_pending_runs(self)
         self.native = None
         emit_waiting_messages()
 
-    cdef int wait_until_drained(self) except -1:
-        if self.drained == NULL:
-            self.drained = PyThread_allocate_lock()
-            if self.drained == NULL:
-                raise MemoryError()
-            PyThread_acquire_lock(self.drained, WAIT_LOCK)  # free so far; end_call opens it
-        with nogil:
-            PyThread_acquire_lock(self.drained, WAIT_LOCK)
-        PyThread_release_lock(self.drained)  # for the next one who waits
+    cdef int adopt(self, NativeSession native) except -1:
+        """Use another native session, with its options, from the next call on."""
+        self.table, self.provider_names = native.table, native.provider_names
+        self.generation += 1
+        self.native = native
         return 0
 
     def __enter__(self):
@@ -403,20 +448,3 @@ cdef class Session:
 
     def __exit__(self, *exception):
         self.close()
-
-
-cdef tuple names_argument(names):
-    if isinstance(names, str) or not isinstance(names, Iterable):
-        hint = f": write [{names!r}]" if isinstance(names, str) else ""
-        raise InvalidType(f"output_names: got {shown(names)}; expected a list of names{hint}")
-    names = tuple(names)
-    if not names:
-        raise InvalidArgument("output_names: got an empty list; expected names of outputs, or None for all")
-    if len(names) > 1:  # ORT would give one buffer to both
-        seen = set()
-        for name in names:
-            if isinstance(name, str):
-                if name in seen:
-                    raise InvalidArgument(f"output_names: {name!r} is asked for twice")
-                seen.add(name)
-    return names

@@ -165,6 +165,7 @@ typedef struct OrtModelMetadata OrtModelMetadata;
 typedef struct OrtIoBinding OrtIoBinding;
 typedef struct OrtCUDAProviderOptionsV2 OrtCUDAProviderOptionsV2;
 typedef struct OrtTensorRTProviderOptionsV2 OrtTensorRTProviderOptionsV2;
+typedef struct OrtPrepackedWeightsContainer OrtPrepackedWeightsContainer;
 
 /* An allocator is the one handle with visible members. Those after Info exist from the version in brackets on; `version`
  * says which one an allocator was built for. */
@@ -182,6 +183,9 @@ typedef struct OrtAllocator {
 /* Called on whichever thread has something to say. */
 typedef void(ORTX_CALL * OrtLoggingFunction)(void* param, OrtLoggingLevel severity, const char* category,
                                              const char* logid, const char* code_location, const char* message);
+
+/* Called on a thread of the session's pool. On failure num_outputs is 0 and the status is the callee's to release. */
+typedef void(ORTX_CALL * RunAsyncCallbackFn)(void* user_data, OrtValue** outputs, size_t num_outputs, OrtStatus* status);
 
 /* The table of functions */
 
@@ -390,7 +394,7 @@ typedef struct OrtApi {
   ORTX_SLOT(SetGlobalSpinControl);
 
   /* API version 6 */
-  ORTX_SLOT(AddInitializer);
+  OrtStatus* (ORTX_CALL *AddInitializer)(OrtSessionOptions* options, const char* name, const OrtValue* val);
   OrtStatus* (ORTX_CALL *CreateEnvWithCustomLoggerAndGlobalThreadPools)
     (OrtLoggingFunction logging_function, void* logger_param, OrtLoggingLevel log_severity_level,
      const char* logid, const OrtThreadingOptions* tp_options, OrtEnv** out);
@@ -414,10 +418,15 @@ typedef struct OrtApi {
   ORTX_SLOT(CreateArenaCfgV2);
   OrtStatus* (ORTX_CALL *AddRunConfigEntry)
     (OrtRunOptions* options, const char* config_key, const char* config_value);
-  ORTX_SLOT(CreatePrepackedWeightsContainer);
-  ORTX_SLOT(ReleasePrepackedWeightsContainer);
-  ORTX_SLOT(CreateSessionWithPrepackedWeightsContainer);
-  ORTX_SLOT(CreateSessionFromArrayWithPrepackedWeightsContainer);
+  OrtStatus* (ORTX_CALL *CreatePrepackedWeightsContainer)(OrtPrepackedWeightsContainer** out);
+  void (ORTX_CALL *ReleasePrepackedWeightsContainer)(OrtPrepackedWeightsContainer* input);
+  OrtStatus* (ORTX_CALL *CreateSessionWithPrepackedWeightsContainer)
+    (const OrtEnv* env, const ORTCHAR_T* model_path, const OrtSessionOptions* options,
+     OrtPrepackedWeightsContainer* prepacked_weights_container, OrtSession** out);
+  OrtStatus* (ORTX_CALL *CreateSessionFromArrayWithPrepackedWeightsContainer)
+    (const OrtEnv* env, const void* model_data, size_t model_data_length,
+     const OrtSessionOptions* options, OrtPrepackedWeightsContainer* prepacked_weights_container,
+     OrtSession** out);
 
   /* API version 9 */
   OrtStatus* (ORTX_CALL *SessionOptionsAppendExecutionProvider_TensorRT_V2)
@@ -496,7 +505,8 @@ typedef struct OrtApi {
   void (ORTX_CALL *MemoryInfoGetDeviceType)(const OrtMemoryInfo* ptr, OrtMemoryInfoDeviceType* out);
   OrtStatus* (ORTX_CALL *UpdateEnvWithCustomLogLevel)(OrtEnv* ort_env, OrtLoggingLevel log_severity_level);
   ORTX_SLOT(SetGlobalIntraOpThreadAffinity);
-  ORTX_SLOT(RegisterCustomOpsLibrary_V2);
+  OrtStatus* (ORTX_CALL *RegisterCustomOpsLibrary_V2)
+    (OrtSessionOptions* options, const ORTCHAR_T* library_name);
   ORTX_SLOT(RegisterCustomOpsUsingFunction);
   ORTX_SLOT(KernelInfo_GetInputCount);
   ORTX_SLOT(KernelInfo_GetOutputCount);
@@ -534,7 +544,10 @@ typedef struct OrtApi {
   ORTX_SLOT(GetROCMProviderOptionsAsString);
   ORTX_SLOT(ReleaseROCMProviderOptions);
   ORTX_SLOT(CreateAndRegisterAllocatorV2);
-  ORTX_SLOT(RunAsync);
+  OrtStatus* (ORTX_CALL *RunAsync)
+    (OrtSession* session, const OrtRunOptions* run_options, const char* const* input_names,
+     const OrtValue* const* input, size_t input_len, const char* const* output_names,
+     size_t output_names_len, OrtValue** output, RunAsyncCallbackFn run_async_callback, void* user_data);
   ORTX_SLOT(UpdateTensorRTProviderOptionsWithValue);
   ORTX_SLOT(GetTensorRTProviderOptionsByName);
   ORTX_SLOT(UpdateCUDAProviderOptionsWithValue);

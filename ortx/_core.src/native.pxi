@@ -1,0 +1,207 @@
+# OrtSession: made of a path or a buffer and a table of options; with the providers asked for, or without them.
+
+@cython.final
+@cython.no_gc_clear  # the session reads its weights until it is released
+cdef class NativeSession:
+    """The owner of an ``OrtSession``, inside a `Session`."""
+
+    def __cinit__(self):
+        self.handle = NULL
+
+    def __init__(self):
+        raise TypeError("NativeSession cannot be made directly; use ortx.session(path)")
+
+    def __dealloc__(self):
+        global open_sessions
+        if self.handle == NULL or finalizing:
+            return
+        open_sessions -= 1
+        live_handles.session -= 1
+        with nogil:  # it ends the session's threads and gives memory back
+            api.ReleaseSession(self.handle)
+
+
+cdef NativeSession open_native(str function, table, str source, str path, Py_buffer* view):
+    """Make a native session from a file or from a buffer, whichever is not None or NULL."""
+    cdef NativeSession session
+    ensure_env()
+    libraries = unique_libraries(function, table.custom_op_libraries)
+    initializers = {}
+    if table.free_dimension_overrides or table.initializers:
+        content = content_of_file(function, path) if view == NULL else content_of_buffer(view)
+        check_overrides(function, table.free_dimension_overrides, content)
+        if table.initializers:
+            initializers = shared_initializers(function, table.initializers, content, path)
+        content = None
+    appended, failures = [], []
+    try:
+        try:
+            session = create_native(
+                function, table, libraries, initializers, table.providers, appended, failures, path, view)
+        except (InvalidProtobuf, NoSuchFile):
+            raise
+        except Error as error:
+            # With the reason why the providers fail; without them it may work, or fail for a reason of its own.
+            if not appended:
+                raise
+            if not table.fallback_to_cpu:
+                raise EpFail(f"{function}: a session with {', '.join(appended)} cannot be made: {error}") from error
+            failures += [(name, error) for name in appended]
+            appended.clear()
+            session = create_native(function, table, libraries, initializers, (), appended, failures, path, view)
+    except InvalidProtobuf as error:
+        raise InvalidProtobuf(f"{source} is no ONNX model, or a damaged one ({error})") from None
+    finally:
+        emit_waiting_messages()
+    for name, error in failures:
+        warn(ProviderFallbackWarning, f"{name} cannot be used, so {source} runs without it: {error}")
+    session.provider_names = (*appended, "CPUExecutionProvider")
+    session.table = effective_options(table, session.provider_names, libraries)
+    return session
+
+
+cdef NativeSession create_native(
+        str function, table, tuple libraries, dict initializers, providers, list appended, list failures, str path,
+        Py_buffer* view):
+    """Make the native session; `appended` gets the providers that could be appended, `failures` the others, and why."""
+    global open_sessions
+    cdef NativeSession session = NativeSession.__new__(NativeSession)
+    cdef PrepackedWeights weights = table.prepacked_weights
+    cdef OrtSessionOptions* native = NULL
+    cdef const ORTCHAR_T* c_path = NULL
+    cdef list values = []  # ORT looks at the initializers until the session is made
+    check(api.CreateSessionOptions(&native))
+    try:
+        fill_session_options(native, function, table)
+        for library in libraries:
+            register_custom_ops(native, function, library)
+        add_initializers(native, initializers, values)
+        appended += append_providers(native, function, table, providers, failures)
+        if path is not None:
+            encoded_path = native_path(path)
+            c_path = path_characters(encoded_path)
+        with nogil:
+            if weights is None:
+                if c_path != NULL:
+                    check(api.CreateSession(env, c_path, native, &session.handle))
+                else:
+                    check(api.CreateSessionFromArray(env, view.buf, <size_t>view.len, native, &session.handle))
+            elif c_path != NULL:
+                check(api.CreateSessionWithPrepackedWeightsContainer(
+                    env, c_path, native, weights.handle, &session.handle))
+            else:
+                check(api.CreateSessionFromArrayWithPrepackedWeightsContainer(
+                    env, view.buf, <size_t>view.len, native, weights.handle, &session.handle))
+        session.prepacked_weights = weights
+        session.initializers = initializers
+        live_handles.session += 1
+        open_sessions += 1
+    finally:
+        api.ReleaseSessionOptions(native)
+    return session
+
+
+cdef object effective_options(table, tuple provider_names, tuple libraries):
+    """Return the options of a session that could be opened: what it really runs with."""
+    import dataclasses
+    from . import options
+    intra, inter = table.intra_op_num_threads, table.inter_op_num_threads
+    process = current_configuration()
+    if table.disable_per_session_threads:
+        intra, inter = process.global_intra_op_num_threads, process.global_inter_op_num_threads
+    severity = table.session_log_severity_level
+    return options.effective(
+        dataclasses.replace(table, custom_op_libraries=libraries), provider_names,
+        intra_op_num_threads=threads_or_default(intra), inter_op_num_threads=threads_or_default(inter),
+        session_log_severity_level=process.log_severity_level if severity is None else severity)
+
+
+cdef object content_of_buffer(Py_buffer* view):
+    return PyMemoryView_FromMemory(<char*>view.buf, view.len, PyBUF_READ)
+
+
+cdef object content_of_file(str function, str path):
+    """Map a model's file; the map lives as long as somebody looks into it."""
+    try:
+        with open(path, "rb") as file:
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except (OSError, ValueError) as error:  # ValueError: a file that cannot be mapped, such as a pipe
+        raise InvalidArgument(f"{function}: model_path: cannot read {path!r}: {error}") from None
+
+
+cdef int wait_for_running_calls(Session session) except -1:
+    """Wait until no native call of the session is in progress; no new one may begin meanwhile."""
+    if session.running_calls == 0:
+        return 0
+    if session.drained == NULL:
+        session.drained = PyThread_allocate_lock()
+        if session.drained == NULL:
+            raise MemoryError()
+        PyThread_acquire_lock(session.drained, WAIT_LOCK)  # free so far; end_call opens it
+    with nogil:
+        PyThread_acquire_lock(session.drained, WAIT_LOCK)
+    PyThread_release_lock(session.drained)  # for the next one who waits
+    return 0
+
+
+cdef int add_custom_op_library(Session session, path_or_library) except -1:
+    """Replace a session's native session by one with another library; if that fails, nothing has changed."""
+    import dataclasses
+    cdef NativeSession replacement
+    function = "register_custom_op_library"
+    path = os.path.abspath(path_argument(function, "path_or_library", path_or_library))
+    check_library_file(f"{function}: path_or_library", path)
+    while True:
+        session.opened()
+        table = session.table
+        libraries = unique_libraries(function, (*table.custom_op_libraries, path))
+        if libraries == table.custom_op_libraries:
+            return 0
+        replacement = reopen_native(session, function, dataclasses.replace(table, custom_op_libraries=libraries))
+        if input_signature(replacement.handle).infos != session.inputs.infos or (
+                output_signature(replacement.handle).infos != session.outputs.infos):
+            raise Error(
+                f"{function}: {session.source} has other inputs or outputs than when the session was opened: the model "
+                "was changed; make a new session")
+        if session.dynamic_options:
+            set_dynamic_options(replacement, session.dynamic_options)
+        session.opened()  # it may have been closed meanwhile
+        if session.table is table:  # otherwise another thread was faster, and its library has to be kept
+            return session.adopt(replacement)
+
+
+cdef NativeSession reopen_native(Session session, str function, table):
+    cdef Py_buffer view
+    if session.path is not None:
+        return open_native(function, table, session.source, existing_model_path(function, session.path), NULL)
+    if session.model is None:
+        raise Error(
+            f"{function}: the model of {session.source} was let go when the session had been opened; open it with "
+            "keep_model=True to be able to open it again")
+    PyObject_GetBuffer(session.model, &view, PyBUF_SIMPLE)
+    try:
+        return open_native(function, table, session.source, None, &view)
+    finally:
+        PyBuffer_Release(&view)
+
+
+cdef int set_dynamic_options(NativeSession session, dict options) except -1:
+    cdef OptionTexts texts = make_option_texts(options.items())
+    with nogil:
+        check(api.SetEpDynamicOptions(session.handle, texts.keys, texts.values, texts.count))
+    return 0
+
+
+cdef str existing_model_path(str function, str path):
+    """Return the path, if there is a file that can be a model."""
+    if os.path.isdir(path):
+        raise InvalidArgument(f"{function}: model_path: {path!r} is a folder; expected a model file")
+    try:
+        size = os.stat(path).st_size
+    except FileNotFoundError:
+        raise NoSuchFile(f"{function}: model_path: there is no file {path!r}") from None
+    except OSError as error:
+        raise InvalidArgument(f"{function}: model_path: cannot look at {path!r}: {error}") from None
+    if size == 0 and os.path.isfile(path):
+        raise InvalidProtobuf(f"{function}: model_path: {path!r} is empty; expected an ONNX model")
+    return path
