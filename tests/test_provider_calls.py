@@ -267,6 +267,12 @@ def test_providers_that_break_the_session_are_left_out_of_a_second_attempt_with_
     ]
 
 
+def test_a_file_that_a_provider_misses_is_not_taken_for_the_model(way):
+    told = way.open(providers="qnn", fail={"session_with_providers": "3 no engine cache"})
+    assert told.warnings == [fallback(QNN, way.source, "no engine cache")]
+    assert (told.error, told.providers) == (None, [CPU])
+
+
 def test_without_fallback_there_is_one_attempt_and_its_reason_is_raised(way):
     told = way.open(providers=["qnn", "xnnpack"], fallback_to_cpu=False, fail=BREAKS)
     what = f"{way.name}: a session with {QNN}, {XNNPACK} cannot be made"
@@ -447,3 +453,19 @@ def test_flags_that_are_refused_or_break_the_session_are_fallen_back_from(way, s
     assert told.warnings == [fallback(COREML, way.source, REASON)]
     assert (told.providers, called(told, BY_FLAGS)) == ([CPU], [["options 1", "0x001"]])
     assert len(called(told, way.native)) == (2 if step == "session_with_providers" else 1)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"providers": "coreml", "coreml_compute_units": "cpu_and_neural_engine"},
+        {"providers": ("coreml", {"MLComputeUnits": "CPUAndNeuralEngine"})},
+    ],
+    ids=str,
+)
+def test_the_bit_for_a_neural_engine_does_not_reach_onnx_runtime_1_20_without_one(outcomes, fields):
+    with_engine, *without_engine = outcomes([fields | {"device": d} for d in (WITH_ENGINE, *WITHOUT_ENGINE)], OLD)
+    assert called(with_engine, BY_FLAGS) == [["options 1", "0x004"]]
+    for told in without_engine:
+        assert (called(told, BY_FLAGS), told.providers) == ([], [CPU])
+        assert "this device has no Apple Neural Engine" in told.warnings[0][1]

@@ -92,6 +92,9 @@ cdef int append_coreml_by_flags(OrtSessionOptions* native, provider, table) exce
     if address == 0:
         raise NotSupported(f"{loaded_library.path!r} was built without CoreML")
     flags = coreml.flags(coreml.resolve(options.coreml_options(table)), dict(provider.options))
+    if flags & coreml.CoreMLFlag.ONLY_ENABLE_DEVICE_WITH_ANE and not coreml.has_neural_engine():
+        # This version throws a C++ exception through its C function then, which ends the process.
+        raise EpFail("this device has no Apple Neural Engine, which ONNX Runtime 1.20 demands for these compute units")
     append = <AppendCoreMLFunction>address
     return check(append(native, flags))
 
