@@ -111,6 +111,7 @@ cdef class Session:
     cdef tuple provider_names       # the native session's, also once it is closed
     cdef str source                 # the model's path, or how many bytes it was made of; for messages
     cdef str path                   # absolute path of the model, to open it anew; None if it came from memory
+    cdef tuple file_state           # of that file when the session was opened: it must not have changed
     cdef object model               # the buffer that it came from, to open it anew; None unless that was asked for
     cdef dict dynamic_options       # what was set since it was opened; None: nothing
     cdef int generation             # how often it was opened: bindings are made anew for another native session

@@ -31,7 +31,7 @@ cdef class PendingRun:
             frame_close(&self.frame)
 
 
-cdef object submit_run(Session session, inputs, output_names, RunOptions run_options):
+cdef object submit_run(Session session, inputs, output_names, run_options):
     """Begin a run, and return its future."""
     global unfinished_runs
     from concurrent.futures import Future
@@ -44,7 +44,7 @@ cdef object submit_run(Session session, inputs, output_names, RunOptions run_opt
     start_completion_thread()
     frame_open(&run.frame, session.inputs.count, session.outputs.count if names is None else len(names))
     run.is_marshalled = True
-    run.outputs = marshal_run(&run.frame, session.inputs, session.outputs, inputs, names)
+    run.outputs = marshal_run("submit", &run.frame, session.inputs, session.outputs, inputs, names)
     run.session, run.run_options, run.future = session, run_options, Future()
     run.future.set_running_or_notify_cancel()  # it can be terminated, but not taken back
     run.ended.run = <PyObject*>run
@@ -69,8 +69,8 @@ cdef int require_worker(Session session) except -1:
     threads = session.table.intra_op_num_threads
     if threads < 2:
         raise NotSupported(
-            f"submit: ONNX Runtime needs a thread of the session's own to run on, and {session.source} has only the "
-            "caller's: open it with intra_op_num_threads=2 or more")
+            "submit: ONNX Runtime runs it on a thread of the session's own, and the session of "
+            f"{session.source} has none besides the caller's: open it with intra_op_num_threads=2 or more")
     return 0
 
 

@@ -97,7 +97,7 @@ cdef inline int add_output(Frame* frame, const Slot* slot, cnp.ndarray array) ex
 # through again, slowly, to convert what can be converted and to say everything that is wrong at once.
 
 cdef Outputs marshal_run(
-        Frame* frame, Signature input_signature, Signature output_signature, inputs, tuple output_names):
+        str function, Frame* frame, Signature input_signature, Signature output_signature, inputs, tuple output_names):
     """Fill in a call whose outputs ORT allocates. Return their names, still without values."""
     cdef tuple names = output_signature.names if output_names is None else output_names
     if not (add_simple_values(frame, input_signature, inputs, False)
@@ -107,7 +107,7 @@ cdef Outputs marshal_run(
         problems = []
         add_any_inputs(frame, input_signature, inputs, problems)
         add_output_names(frame, output_signature, names, problems)
-        raise_problems("run", problems)
+        raise_problems(function, problems)
     return make_outputs(names, None)
 
 

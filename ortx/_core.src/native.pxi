@@ -38,7 +38,7 @@ cdef NativeSession open_native(str function, table, str source, str path, Py_buf
         try:
             session = create_native(
                 function, table, libraries, initializers, table.providers, appended, failures, path, view)
-        except (InvalidProtobuf, NoSuchFile):
+        except InvalidProtobuf:
             raise
         except Error as error:
             # With the reason why the providers fail; without them it may work, or fail for a reason of its own.
@@ -160,9 +160,9 @@ cdef int add_custom_op_library(Session session, path_or_library) except -1:
         replacement = reopen_native(session, function, dataclasses.replace(table, custom_op_libraries=libraries))
         if input_signature(replacement.handle).infos != session.inputs.infos or (
                 output_signature(replacement.handle).infos != session.outputs.infos):
-            raise Error(
-                f"{function}: {session.source} has other inputs or outputs than when the session was opened: the model "
-                "was changed; make a new session")
+            raise Error(  # the call path of other threads looks into the signatures that there are
+                f"{function}: {session.source} has other inputs or outputs than when the session was opened; make a "
+                "new session")
         if session.dynamic_options:
             set_dynamic_options(replacement, session.dynamic_options)
         session.opened()  # it may have been closed meanwhile
@@ -173,7 +173,11 @@ cdef int add_custom_op_library(Session session, path_or_library) except -1:
 cdef NativeSession reopen_native(Session session, str function, table):
     cdef Py_buffer view
     if session.path is not None:
-        return open_native(function, table, session.source, existing_model_path(function, session.path), NULL)
+        path = existing_model_path(function, session.path)
+        if state_of_file(path) != session.file_state:
+            raise Error(
+                f"{function}: the model {path!r} was changed since the session was opened; make a new session of it")
+        return open_native(function, table, session.source, path, NULL)
     if session.model is None:
         raise Error(
             f"{function}: the model of {session.source} was let go when the session had been opened; open it with "
@@ -190,6 +194,11 @@ cdef int set_dynamic_options(NativeSession session, dict options) except -1:
     with nogil:
         check(api.SetEpDynamicOptions(session.handle, texts.keys, texts.values, texts.count))
     return 0
+
+
+cdef tuple state_of_file(str path):
+    status = os.stat(path)
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 cdef str existing_model_path(str function, str path):

@@ -155,7 +155,8 @@ cdef Session open_session(str function, table, str source, str path, model, Py_b
     """Make a session from a file, or from the buffer `view` of `model`."""
     cdef Session session = Session.__new__(Session)
     session.source = source
-    session.path = None if path is None else os.path.abspath(path)
+    if path is not None:
+        session.path, session.file_state = os.path.abspath(path), state_of_file(path)
     session.model = model if table.keep_model else None
     session.adopt(open_native(function, table, source, path, view))
     session.inputs = input_signature(session.native.handle)

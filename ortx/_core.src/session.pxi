@@ -68,7 +68,7 @@ cdef class Session:
         outputs_count = self.outputs.count if names is None else PyTuple_GET_SIZE(names)
         frame_open(&frame, self.inputs.count, outputs_count)
         try:
-            outputs = marshal_run(&frame, self.inputs, self.outputs, inputs, names)
+            outputs = marshal_run("run", &frame, self.inputs, self.outputs, inputs, names)
             self.call(&frame, native_options)
             return unmarshal(&frame, outputs, self.passed_through)
         finally:

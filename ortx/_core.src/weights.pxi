@@ -49,11 +49,11 @@ cdef dict shared_initializers(str function, initializers, model, str path):
     arrays, problems = {}, []
     for name, value in initializers:
         if name not in weights:
-            known = f"(it has {', '.join(weights)})" if len(weights) <= 20 else f"(it has {len(weights)})"
+            known = f"(it has {', '.join(weights) or 'none'})" if len(weights) <= 20 else f"(it has {len(weights)})"
             problems.append(f"[{name!r}]: the model has no such initializer{nearest(name, weights)} {known}")
             continue
         array = array_of_exporter(value, shared=True)
-        problem = initializer_problem(weights[name], array, folder)
+        problem = initializer_problem(weights[name], value, array, folder)
         if problem is None:
             arrays[name] = array
         else:
@@ -63,7 +63,7 @@ cdef dict shared_initializers(str function, initializers, model, str path):
     return arrays
 
 
-cdef str initializer_problem(weights, array, str folder):
+cdef str initializer_problem(weights, value, array, str folder):
     """Say why an array cannot stand in place of a model's initializer, or return None."""
     cdef ONNXTensorElementDataType element_type
     words = {number: word for number, _, word, type_number in ELEMENT_TYPE_ROWS if type_number >= 0}
@@ -72,7 +72,7 @@ cdef str initializer_problem(weights, array, str folder):
         return "is of an element type that cannot be shared"
     expected = f"expected {word} of shape {weights.shape}, as the model has it"
     if isinstance(array, str):
-        return f"{array}; {expected}"
+        return f"got {shown(value)}; {expected}, in an array or buffer"
     element_type = element_type_of(array)
     if element_type != weights.data_type or array.shape != weights.shape or not cnp.PyArray_ISNOTSWAPPED(array):
         return f"got {array_words(array)}; {expected}"
