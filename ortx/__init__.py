@@ -59,6 +59,7 @@ from .errors import (
 if TYPE_CHECKING:
     from .library import LibraryInfo
     from .modelinfo import MemoryInfo, Metadata
+    from .sparse import SparseTensor, sparse_tensor
     from .valueinfo import ValueInfo
 
 __version__ = "0.1.0"
@@ -100,6 +101,7 @@ __all__ = [
     "RuntimeException",
     "Session",
     "SessionClosed",
+    "SparseTensor",
     "Tensor",
     "UnknownConfigKeyWarning",
     "ValueInfo",
@@ -112,6 +114,7 @@ __all__ = [
     "run_options",
     "session",
     "session_from_bytes",
+    "sparse_tensor",
     "tensor",
 ]
 
@@ -122,6 +125,8 @@ def __getattr__(name: str) -> object:
         "LibraryInfo": "library",
         "MemoryInfo": "modelinfo",
         "Metadata": "modelinfo",
+        "SparseTensor": "sparse",
+        "sparse_tensor": "sparse",
         "ValueInfo": "valueinfo",
     }.get(name)
     if module is None:

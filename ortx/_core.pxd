@@ -12,7 +12,8 @@ from ortx.capi cimport *
 cdef struct Slot:
     # What the call path needs to know of one input or output.
     const char* name                          # UTF-8; belongs to Signature.encoded_names
-    ONNXTensorElementDataType element_type    # UNDEFINED: no tensor, or of a type that numpy has no word for
+    ONNXTensorElementDataType element_type    # of tensors whose elements lie as in numpy; else UNDEFINED
+    ONNXTensorElementDataType tensor_type     # of any tensor; UNDEFINED: it is none
     bint required                             # neither an overridable initializer nor of an optional type
     int rank                                  # -1: not known
     int64_t* dims                             # -1 where one is not fixed; belongs to the Signature
@@ -46,6 +47,7 @@ cdef class Signature:
     cdef tuple encoded_names        # keeps the characters alive that slots and c_names point to
     cdef dict index_of              # name -> index
     cdef tuple infos       # ValueInfo per name
+    cdef dict nested       # index -> Signature of the one thing that a sequence holds
 
     cdef int find(self, object name) except -2
     cdef Py_ssize_t index(self, name_or_index, str function, Py_ssize_t first, Py_ssize_t end) except -1
@@ -53,8 +55,10 @@ cdef class Signature:
 
 cdef class Value:
     # The base object of an output array: keeps the memory alive that the array looks into, for the array and its views.
+    # It also holds a value that is to go into a call, with what that looks into.
     cdef OrtValue* handle
     cdef size_t size                # bytes
+    cdef object kept                # arrays and values whose memory the handle's is; None: it has its own
 
 
 cdef class Tensor:
@@ -152,8 +156,8 @@ cdef class IOBinding:
     cdef OrtIoBinding* handle
     cdef Session session            # what it was made of; kept open for the binding's methods
     cdef int generation             # of the session when the handle was made
-    cdef dict bound_inputs          # name -> the array that the bound value looks into
-    cdef dict bound_outputs         # name -> (what was bound, the array its value looks into); None: ORT allocates
+    cdef dict bound_inputs          # name -> Value, with what it looks into
+    cdef dict bound_outputs         # name -> (what the caller gave or None, Value over that or None: ORT allocates)
     cdef bint allocates             # whether ORT allocates any output
     cdef bint complete              # whether everything that a run needs is known to be bound
     cdef bint busy                  # a thread is using it
@@ -164,7 +168,7 @@ cdef class IOBinding:
     cdef int enter(self, bint must_be_open=*) except -1
     cdef void leave(self) noexcept
     cdef int renew(self) except -1
-    cdef int bind_array(self, const Slot* slot, cnp.ndarray array, bint is_output) except -1
+    cdef Value bind_buffer(self, const Slot* slot, cnp.ndarray array)
     cdef int changed(self) except -1
     cdef int require_complete(self) except -1
     cdef int rebind_allocated(self) except -1

@@ -20,7 +20,7 @@ from cpython.pythread cimport (
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_SIZE, PyTuple_New, PyTuple_SET_ITEM
 from cpython.unicode cimport PyUnicode_CheckExact
-from libc.stdint cimport int64_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, strcmp, strlen
 
@@ -62,10 +62,13 @@ include "_core.src/logging.pxi"   # ORT's messages, from any thread to logging.g
 include "_core.src/env.pxi"       # OrtEnv: configure(), made once, never released
 include "_core.src/dtype.pxi"     # element types: ORT's, ONNX's and numpy's words for them
 include "_core.src/typeinfo.pxi"  # OrtTypeInfo: ValueInfo and Signature, what a model takes and gives
+include "_core.src/elements.pxi"  # strings, and elements smaller than a byte: copied, one form into the other
 include "_core.src/value.pxi"     # OrtValue: over a caller's buffer, or under a numpy array
+include "_core.src/container.pxi" # OrtValue: sequences, maps, sparse tensors
 include "_core.src/optional.pxi"  # ortx.Optional: a value that may be missing
 include "_core.src/admit.pxi"     # any Python object -> an array that fits an input, or the reason why not
 include "_core.src/tensor.pxi"    # ortx.Tensor: an array that can be bound
+include "_core.src/feed.pxi"      # any Python object -> what an input of any type takes
 include "_core.src/options.pxi"   # OrtSessionOptions and OrtRunOptions
 include "_core.src/providers.pxi" # execution providers: appending them to the options
 include "_core.src/customop.pxi"  # custom-op libraries: loading them, and registering them in the options

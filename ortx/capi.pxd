@@ -2,7 +2,7 @@
 #
 # `extern ... nogil` does not reach the members of a struct, so every function pointer says `noexcept nogil` itself.
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 cdef extern from "ortx_capi.h" nogil:
     const uint32_t ORTX_API_VERSION
@@ -105,6 +105,18 @@ cdef extern from "ortx_capi.h" nogil:
     ctypedef enum OrtDeviceMemoryType:
         OrtDeviceMemoryType_DEFAULT
         OrtDeviceMemoryType_HOST_ACCESSIBLE
+
+    ctypedef enum OrtSparseFormat:
+        ORT_SPARSE_UNDEFINED
+        ORT_SPARSE_COO
+        ORT_SPARSE_CSRC
+        ORT_SPARSE_BLOCK_SPARSE
+
+    ctypedef enum OrtSparseIndicesFormat:
+        ORT_SPARSE_COO_INDICES
+        ORT_SPARSE_CSR_INNER_INDICES
+        ORT_SPARSE_CSR_OUTER_INDICES
+        ORT_SPARSE_BLOCK_SPARSE_INDICES
 
     ctypedef struct OrtEnv:
         pass
@@ -218,10 +230,17 @@ cdef extern from "ortx_capi.h" nogil:
         OrtStatus* (*RunOptionsGetRunTag)(const OrtRunOptions* options, const char** run_tag) noexcept nogil
         OrtStatus* (*RunOptionsSetTerminate)(OrtRunOptions* options) noexcept nogil
         OrtStatus* (*RunOptionsUnsetTerminate)(OrtRunOptions* options) noexcept nogil
+        OrtStatus* (*CreateTensorAsOrtValue)(
+            OrtAllocator* allocator, const int64_t* shape, size_t shape_len, ONNXTensorElementDataType type,
+            OrtValue** out) noexcept nogil
         OrtStatus* (*CreateTensorWithDataAsOrtValue)(
             const OrtMemoryInfo* info, void* p_data, size_t p_data_len, const int64_t* shape,
             size_t shape_len, ONNXTensorElementDataType type, OrtValue** out) noexcept nogil
+        OrtStatus* (*IsTensor)(const OrtValue* value, int* out) noexcept nogil
         OrtStatus* (*GetTensorMutableData)(OrtValue* value, void** out) noexcept nogil
+        OrtStatus* (*GetStringTensorDataLength)(const OrtValue* value, size_t* len) noexcept nogil
+        OrtStatus* (*GetStringTensorContent)(
+            const OrtValue* value, void* s, size_t s_len, size_t* offsets, size_t offsets_len) noexcept nogil
         OrtStatus* (*CastTypeInfoToTensorInfo)(
             const OrtTypeInfo* type_info, const OrtTensorTypeAndShapeInfo** out) noexcept nogil
         OrtStatus* (*GetOnnxTypeFromTypeInfo)(const OrtTypeInfo* type_info, ONNXType* out) noexcept nogil
@@ -234,6 +253,7 @@ cdef extern from "ortx_capi.h" nogil:
             const OrtTensorTypeAndShapeInfo* info, const char** dim_params, size_t dim_params_length) noexcept nogil
         OrtStatus* (*GetTensorTypeAndShape)(
             const OrtValue* value, OrtTensorTypeAndShapeInfo** out) noexcept nogil
+        OrtStatus* (*GetValueType)(const OrtValue* value, ONNXType* out) noexcept nogil
         OrtStatus* (*CreateCpuMemoryInfo)(
             OrtAllocatorType type, OrtMemType mem_type, OrtMemoryInfo** out) noexcept nogil
         OrtStatus* (*MemoryInfoGetName)(const OrtMemoryInfo* ptr, const char** out) noexcept nogil
@@ -244,6 +264,11 @@ cdef extern from "ortx_capi.h" nogil:
         OrtStatus* (*GetAllocatorWithDefaultOptions)(OrtAllocator** out) noexcept nogil
         OrtStatus* (*AddFreeDimensionOverride)(
             OrtSessionOptions* options, const char* dim_denotation, int64_t dim_value) noexcept nogil
+        OrtStatus* (*GetValue)(
+            const OrtValue* value, int index, OrtAllocator* allocator, OrtValue** out) noexcept nogil
+        OrtStatus* (*GetValueCount)(const OrtValue* value, size_t* out) noexcept nogil
+        OrtStatus* (*CreateValue)(
+            const OrtValue* const* values, size_t num_values, ONNXType value_type, OrtValue** out) noexcept nogil
         void (*ReleaseStatus)(OrtStatus* input) noexcept nogil
         void (*ReleaseSession)(OrtSession* input) noexcept nogil
         void (*ReleaseValue)(OrtValue* input) noexcept nogil
@@ -334,6 +359,27 @@ cdef extern from "ortx_capi.h" nogil:
             OrtTensorRTProviderOptionsV2* tensorrt_options, const char* const* provider_options_keys,
             const char* const* provider_options_values, size_t num_keys) noexcept nogil
         void (*ReleaseTensorRTProviderOptions)(OrtTensorRTProviderOptionsV2* input) noexcept nogil
+        OrtStatus* (*CreateSparseTensorWithValuesAsOrtValue)(
+            const OrtMemoryInfo* info, void* p_data, const int64_t* dense_shape, size_t dense_shape_len,
+            const int64_t* values_shape, size_t values_shape_len, ONNXTensorElementDataType type,
+            OrtValue** out) noexcept nogil
+        OrtStatus* (*UseCooIndices)(OrtValue* ort_value, int64_t* indices_data, size_t indices_num) noexcept nogil
+        OrtStatus* (*UseCsrIndices)(
+            OrtValue* ort_value, int64_t* inner_data, size_t inner_num, int64_t* outer_data,
+            size_t outer_num) noexcept nogil
+        OrtStatus* (*UseBlockSparseIndices)(
+            OrtValue* ort_value, const int64_t* indices_shape, size_t indices_shape_len,
+            int32_t* indices_data) noexcept nogil
+        OrtStatus* (*GetSparseTensorFormat)(const OrtValue* ort_value, OrtSparseFormat* out) noexcept nogil
+        OrtStatus* (*GetSparseTensorValuesTypeAndShape)(
+            const OrtValue* ort_value, OrtTensorTypeAndShapeInfo** out) noexcept nogil
+        OrtStatus* (*GetSparseTensorValues)(const OrtValue* ort_value, const void** out) noexcept nogil
+        OrtStatus* (*GetSparseTensorIndicesTypeShape)(
+            const OrtValue* ort_value, OrtSparseIndicesFormat indices_format,
+            OrtTensorTypeAndShapeInfo** out) noexcept nogil
+        OrtStatus* (*GetSparseTensorIndices)(
+            const OrtValue* ort_value, OrtSparseIndicesFormat indices_format, size_t* num_indices,
+            const void** indices) noexcept nogil
         OrtStatus* (*HasValue)(const OrtValue* value, int* out) noexcept nogil
         OrtStatus* (*SynchronizeBoundInputs)(OrtIoBinding* binding_ptr) noexcept nogil
         OrtStatus* (*SynchronizeBoundOutputs)(OrtIoBinding* binding_ptr) noexcept nogil
@@ -356,6 +402,8 @@ cdef extern from "ortx_capi.h" nogil:
             const OrtTypeInfo* type_info, const OrtOptionalTypeInfo** out) noexcept nogil
         OrtStatus* (*GetOptionalContainedTypeInfo)(
             const OrtOptionalTypeInfo* optional_type_info, OrtTypeInfo** out) noexcept nogil
+        OrtStatus* (*GetResizedStringTensorElementBuffer)(
+            OrtValue* value, size_t index, size_t length_in_bytes, char** buffer) noexcept nogil
         const char* (*GetBuildInfoString)() noexcept nogil
         OrtStatus* (*RunAsync)(
             OrtSession* session, const OrtRunOptions* run_options, const char* const* input_names,

@@ -1,4 +1,4 @@
-"""What ortx itself reads of an ``.onnx`` file: the weights in it, to compare them with those that a user shares.
+"""What ortx itself reads and writes of ``.onnx`` files: the weights, to compare them with those that a user shares.
 
 An ``.onnx`` file is one protobuf message; only the fields on the way to the weights are looked into, and the others
 jumped over, so the size of a model does not matter. See ``onnx.proto`` for the numbers.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy
 
-__all__ = ["Weights", "is_ort_format", "weights"]
+__all__ = ["Weights", "empty_sequence_model", "is_ort_format", "weights"]
 
 # Field numbers of ModelProto, GraphProto, TensorProto and StringStringEntryProto.
 _GRAPH = 7
@@ -125,6 +125,16 @@ def _external_data(location: dict[str, str], folder: str, size: int) -> memoryvi
         return None
 
 
+def empty_sequence_model(data_type: int) -> bytes:
+    """Return a model without inputs, whose one output ``s`` is an empty sequence of tensors of an element type."""
+    dtype = _field(1, b"dtype") + _field(20, 2) + _field(3, data_type)  # AttributeProto: name, type INT, i
+    node = _field(2, b"s") + _field(4, b"SequenceEmpty") + _field(5, dtype)
+    tensor = _field(1, _field(1, data_type))  # TypeProto: tensor_type with its elem_type
+    output = _field(1, b"s") + _field(2, _field(4, _field(1, tensor)))  # sequence_type with its elem_type
+    graph = _field(1, node) + _field(2, b"g") + _field(12, output)
+    return _field(1, 8) + _field(_GRAPH, graph) + _field(8, _field(2, 14))  # ir_version, graph, opset
+
+
 # --- protobuf's wire format -----------------------------------------------------------------------------------------
 
 
@@ -154,6 +164,20 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
             raise ValueError("a field that is longer than its message")
         yield key >> 3, message[at : at + size]
         at += size
+
+
+def _field(number: int, value: bytes | int) -> bytes:
+    """Write one field: a number, or a text or message."""
+    if isinstance(value, int):
+        return bytes([*_digits(number << 3), *_digits(value)])
+    return bytes([*_digits(number << 3 | 2), *_digits(len(value))]) + value
+
+
+def _digits(number: int) -> Iterator[int]:
+    while number > 0x7F:
+        yield number & 0x7F | 0x80
+        number >>= 7
+    yield number
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:

@@ -163,14 +163,15 @@ def test_output_names_that_cannot_be_are_refused(two_outputs, names, error, word
         two_outputs.run([X, X], names)
 
 
-def test_an_output_of_a_type_that_ortx_does_not_return_is_refused_before_the_run():
+def test_a_sequence_takes_no_buffer():
     with ortx.session_from_bytes(models.sequence_output()) as session:
         with pytest.raises(
-            ortx.CallError,
-            match=r"output 'both': is seq\(tensor\(float\)\), which ortx cannot return",
+            ortx.CallError, match=r"'both': got .* expected None, since seq\(tensor\(float\)\) is made anew"
         ):
-            session.run([X])
-        assert session.run([X], ["first"])[0][1, 1] == 16
+            session.run_into([X], {"both": []})
+        first, both = session.run_into([X], [np.empty_like(X), None])
+        assert first[1, 1] == 16
+        assert [item.tolist() for item in both] == [X.tolist(), X.tolist()]
 
 
 def test_run_options_of_the_wrong_type_are_refused(add):

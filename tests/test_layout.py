@@ -29,6 +29,7 @@ LEAVES = {
     "options": {"errors", "config_keys", "coreml", "providers"},
     "coreml": {"errors"},
     "providers": {"errors"},
+    "sparse": {"errors"},
     "config_keys": {"errors"},
     "modelfile": set(),
     "modelinfo": set(),

@@ -35,7 +35,7 @@ MARKER = "<!-- Below this line: written by tools/make_reference.py from the docs
 PAGES: Mapping[str, tuple[str, ...]] = {
     "runtime.md": ("configure", "load_library", "LibraryInfo", "available_providers", "get_include"),
     "session.md": ("session", "session_from_bytes", "Session"),
-    "values.md": ("Outputs", "tensor", "Tensor", "optional", "Optional"),
+    "values.md": ("Outputs", "tensor", "Tensor", "optional", "Optional", "sparse_tensor", "SparseTensor"),
     "binding.md": ("IOBinding",),
     "run-options.md": ("run_options", "RunOptions"),
     "inspection.md": ("ValueInfo", "MemoryInfo", "Metadata"),

@@ -1,7 +1,5 @@
-# Any Python object -> an array that fits an input, or a sentence that says why not. The call path asks `fits` first;
-# whatever is not simply the right array comes here.
-
-cdef dict DTYPE_WORDS = {number: word for number, _, word, _ in ELEMENT_TYPE_ROWS}
+# Any Python object -> an array that fits an input or output, or a sentence that says why not. The call path asks `fits`
+# first; whatever is not simply the right array comes here. (What is no array at all: feed.pxi.)
 
 
 cdef inline bint fits(const Slot* slot, cnp.ndarray array) noexcept:
@@ -22,46 +20,35 @@ cdef inline bint fits(const Slot* slot, cnp.ndarray array) noexcept:
     return True
 
 
-cdef object admit_input(Signature signature, Py_ssize_t index, object value):
-    """Return an array that fits the input, made of `value` without copying where possible, or a sentence (str)."""
-    cdef const Slot* slot = &signature.slots[index]
-    name, info = signature.names[index], signature.infos[index]
-    if slot.element_type == ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED:
-        return f"input {name!r}: is {info}, which ortx cannot pass to a model"
-    word = "None"
-    if isinstance(value, Optional):
-        problem = optional_problem(value, info)
-        if problem is not None:
-            return f"input {name!r}: {problem}"
-        value, word = value.value, "an empty ortx.Optional"
-    if value is None:
-        return f"input {name!r}: got {word}; expected {info}" + ("" if slot.required else " (or leave the input out)")
+cdef object admit_array(const Slot* slot, info, object value):
+    """Return an array that fits a slot, made of `value` without copying where possible, or a sentence (str)."""
     if isinstance(value, (list, tuple, int, float, complex, numpy.generic)):
-        array = array_of_literal(value, numpy.dtype(DTYPE_WORDS[slot.element_type]))
+        array = array_of_literal(value, dtype_of(slot.tensor_type))
     else:
         array = array_of_exporter(value)
     if isinstance(array, str):
-        return f"input {name!r}: {array}; expected {info}"
+        return f"{array}; expected {info}"
     if "numpy.ma" in sys.modules and isinstance(array, numpy.ma.MaskedArray):
-        return f"input {name!r}: got a masked array; expected {info}: choose what masked elements mean with .filled()"
+        return f"got a masked array; expected {info}: choose what masked elements mean with .filled()"
     advice = mismatch(slot, array)
     if advice is not None:
-        return f"input {name!r}: got {array_words(array)}; expected {info}{advice}"
+        return f"got {array_words(array)}; expected {info}{advice}"
     # ORT knows no strides: this is the one copy that an array which is not C-contiguous (or misaligned) costs.
     return cnp.PyArray_FROM_OF(array, cnp.NPY_ARRAY_CARRAY_RO)
 
 
 cdef object admit_output(Signature signature, Py_ssize_t index, object value):
-    """Return an array over the caller's buffer that ORT can write into, or a sentence (str). Nothing is copied.
+    """Return an array over the caller's buffer that the output can be written into, or a sentence (str).
 
-    None gives None: ORT allocates that output.
+    None gives None: ORT allocates that output. Nothing is copied.
     """
     cdef const Slot* slot = &signature.slots[index]
     name, info = signature.names[index], signature.infos[index]
-    if slot.element_type == ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED:
-        return f"output {name!r}: is {info}, which ortx cannot return"
     if value is None:
         return None
+    if slot.tensor_type == ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED:
+        return f"output {name!r}: got {shown(value)}; expected None, since {info} is made anew in each run"
+    learn_ml_dtypes(import_it=False)
     array = array_of_exporter(value, shared=True)
     if isinstance(array, str):
         return f"output {name!r}: {array}; expected a writable array or buffer: {info}"
@@ -99,12 +86,18 @@ cdef object array_of_exporter(value, bint shared=False):
 cdef object array_of_literal(value, dtype):
     """Make an array of a list or scalar with the declared element type, if that loses nothing, or say what is lost."""
     natural = array = None
+    if dtype == object:
+        return f"got {shown(value)}, which are no strings"
     try:
         natural = numpy.asarray(value)
     except (ValueError, TypeError, OverflowError) as error:
         return f"got {shown(value)}, which numpy cannot make an array of ({error})"
     if natural.size == 0 and natural.dtype == numpy.float64:
         return natural.astype(dtype)
+    if natural.dtype == dtype:
+        return natural
+    if dtype.isbuiltin != 1:
+        return array_of_small_literal(value, natural, dtype)
     if not numpy.can_cast(natural.dtype, dtype, "same_kind") and not (natural.dtype.kind == "i" and dtype.kind == "u"):
         return f"got {shown(value)}, which holds {natural.dtype}"
     with numpy.errstate(over="ignore"):
@@ -118,13 +111,45 @@ cdef object array_of_literal(value, dtype):
     return array
 
 
+cdef object array_of_small_literal(value, natural, dtype):
+    """Do the same for a type of ml_dtypes: integers have to be kept, and floats stay within its limits."""
+    import ml_dtypes
+    array = kept = None
+    is_float = "float" in dtype.name
+    if natural.dtype.kind not in ("iuf" if is_float else "iu"):
+        return f"got {shown(value)}, which holds {natural.dtype}"
+    with numpy.errstate(all="ignore"):
+        array = natural.astype(dtype)
+        if is_float:
+            limits = ml_dtypes.finfo(dtype)
+            kept = ~numpy.isfinite(natural) | (natural >= float(limits.min)) & (natural <= float(limits.max))
+        else:
+            kept = array.astype(natural.dtype) == natural
+    if not kept.all():
+        return f"got {shown(value)}, of which {natural[~kept].flat[0]} does not fit into {dtype}"
+    return array
+
+
 cdef str mismatch(const Slot* slot, array):
     """Return advice on an array of the wrong type or shape (it may be empty), or None if there is nothing wrong."""
+    if slot.tensor_type == ONNX_TENSOR_ELEMENT_DATA_TYPE_STRING:
+        return wrong_shape(slot, array) if array.dtype == object else ": an array of objects"
     if not cnp.PyArray_ISNOTSWAPPED(array):
         return ": convert it to native byte order with array.astype(array.dtype.newbyteorder('='))"
-    if element_type_of(array) != slot.element_type:
-        convertible = array.dtype.kind in "biuf"
-        return f": convert it with array.astype({DTYPE_WORDS[slot.element_type]!r})" if convertible else ""
+    if element_type_of(array) != slot.tensor_type:
+        if array.dtype.kind not in "biuf":
+            return ""
+        word = numpy_word(slot.tensor_type)
+        return f": convert it with array.astype({f'ml_dtypes.{word}' if needs_ml_dtypes(word) else repr(word)})"
+    return wrong_shape(slot, array)
+
+
+cdef bint needs_ml_dtypes(str word) except -1:
+    return any([name == word and from_ml_dtypes for _, _, name, _, from_ml_dtypes in ELEMENT_TYPE_ROWS])
+
+
+cdef str wrong_shape(const Slot* slot, array):
+    """Return advice on an array of the wrong shape, or None if there is nothing wrong."""
     if slot.rank < 0:
         return None
     if array.ndim != slot.rank:

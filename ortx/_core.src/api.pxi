@@ -2,7 +2,8 @@
 # a handle goes through `ensure_library` or `ensure_env` first.
 
 cdef const OrtApi* api = NULL
-cdef uint32_t api_version = 0
+cdef uint32_t api_version = 0        # of the function table
+cdef uint32_t library_minor = 0      # of the library: 31 for 1.31.1, also where the table is older
 cdef OrtAllocator* default_allocator = NULL  # belongs to ORT
 cdef OrtMemoryInfo* cpu_memory_info = NULL   # never released, like the environment
 cdef object loaded_library = None           # LibraryInfo

@@ -46,17 +46,19 @@ cdef class IOBinding:
         cdef int index = signature.find(name) if isinstance(name, str) else -1
         if index < 0:  # ORT would not only refuse it, but be unable to bind anything after it
             raise CallError(f"bind_input: {no_such_name(signature, name)}")
-        array = admit_input(signature, index, value)
-        if isinstance(array, str):
-            raise CallError(f"bind_input: {array}")
+        admitted = admit_value(signature, index, value)
+        if isinstance(admitted, str):
+            raise CallError(f"bind_input: input {name!r}: {admitted}")
         exported = array_of_exporter(value)
-        if not isinstance(exported, str) and cnp.PyArray_DATA(exported) != cnp.PyArray_DATA(array):
+        if isinstance(admitted, numpy.ndarray) and isinstance(exported, numpy.ndarray) and (
+                cnp.PyArray_DATA(exported) != cnp.PyArray_DATA(admitted)):
             raise CallError(f"bind_input: input {name!r}: got an array that is not C-contiguous and aligned; bind "
                             "numpy.ascontiguousarray(array)")
         self.enter()
         try:
-            self.bind_array(&signature.slots[index], array, False)
-            self.bound_inputs[signature.names[index]] = array
+            bound = value_of_admitted(admitted, signature.slots[index].element_type)
+            check(api.BindInput(self.handle, signature.slots[index].name, bound.handle))
+            self.bound_inputs[signature.names[index]] = bound
             self.complete = False
         finally:
             self.leave()
@@ -112,9 +114,9 @@ cdef class IOBinding:
             raise CallError(f"bind_output: {array}")
         self.enter()
         try:
-            self.bind_array(&signature.slots[index], array, True)
+            buffer = self.bind_buffer(&signature.slots[index], array)
             # ORT keeps the place of a name that is bound again, and so does a dict.
-            self.bound_outputs[signature.names[index]] = None if array is None else (spec, array)
+            self.bound_outputs[signature.names[index]] = (spec, buffer)
             self.changed()
         finally:
             self.leave()
@@ -222,34 +224,31 @@ cdef class IOBinding:
         check(api.CreateIoBinding(self.held.handle, &handle))
         api.ReleaseIoBinding(self.handle)
         self.handle = handle
-        for name, array in self.bound_inputs.items():
-            self.bind_array(&inputs.slots[inputs.find(name)], array, False)
-        for name, bound in self.bound_outputs.items():
-            self.bind_array(&outputs.slots[outputs.find(name)], None if bound is None else bound[1], True)
+        for name, bound in self.bound_inputs.items():
+            check(api.BindInput(handle, inputs.slots[inputs.find(name)].name, (<Value>bound).handle))
+        for name, (_, buffer) in self.bound_outputs.items():
+            self.bind_buffer(&outputs.slots[outputs.find(name)], None if buffer is None else (<Value>buffer).kept)
         self.generation = generation
         return 0
 
-    cdef int bind_array(self, const Slot* slot, cnp.ndarray array, bint is_output) except -1:
-        """Bind an array; without one, ORT allocates that output."""
-        cdef OrtValue* value = NULL
-        if array is None:
-            return check(api.BindOutputToDevice(self.handle, slot.name, cpu_memory_info))
-        make_value(array, slot.element_type, &value)
-        try:
-            if is_output:
-                check(api.BindOutput(self.handle, slot.name, value))
-            else:
-                check(api.BindInput(self.handle, slot.name, value))
-        finally:
-            api.ReleaseValue(value)  # the binding holds a reference of its own
-            live_handles.value -= 1
-        return 0
+    cdef Value bind_buffer(self, const Slot* slot, cnp.ndarray array):
+        """Bind an output to a buffer; without one, or with one that elements have to be copied into, ORT allocates it.
+
+        Return what was bound, which is to be kept, or None.
+        """
+        cdef Value buffer
+        if array is None or slot.element_type == ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED:
+            check(api.BindOutputToDevice(self.handle, slot.name, cpu_memory_info))
+            return None
+        buffer = value_of_admitted(array, slot.element_type)
+        check(api.BindOutput(self.handle, slot.name, buffer.handle))
+        return buffer
 
     cdef int changed(self) except -1:
         """Forget what was known of the outputs."""
         self.complete = False
         self.results = None
-        self.allocates = None in self.bound_outputs.values()
+        self.allocates = any([buffer is None for _, buffer in self.bound_outputs.values()])
         return 0
 
     cdef int require_complete(self) except -1:
@@ -267,8 +266,8 @@ cdef class IOBinding:
 
     cdef int rebind_allocated(self) except -1:
         """Bind outputs that ORT allocates once more: otherwise it would write into those of the last run."""
-        for name, bound in self.bound_outputs.items():
-            if bound is None:
+        for name, (_, buffer) in self.bound_outputs.items():
+            if buffer is None:
                 check(api.BindOutputToDevice(
                     self.handle, self.session.outputs.slots[self.session.outputs.find(name)].name, cpu_memory_info))
         return 0
@@ -279,16 +278,17 @@ cdef class IOBinding:
         cdef size_t count = 0, i
         names = tuple(self.bound_outputs)
         if not self.allocates:
-            return make_outputs(names, tuple([bound[0] for bound in self.bound_outputs.values()]))
+            return make_outputs(names, tuple([spec for spec, _ in self.bound_outputs.values()]))
         check(api.GetBoundOutputValues(self.handle, default_allocator, &values, &count))
         found = []
         try:
-            for i, bound in enumerate(self.bound_outputs.values()):
-                if bound is None:
+            for i, (spec, buffer) in enumerate(self.bound_outputs.values()):
+                if buffer is None:
                     value, values[i] = values[i], NULL
-                    found.append(array_over(value, names[i]))
+                    item = python_value(value, names[i])
+                    found.append(item if spec is None else copied_into(spec, item, names[i]))
                 else:
-                    found.append(bound[0])
+                    found.append(spec)
         finally:
             for i in range(count):
                 if values[i] != NULL:

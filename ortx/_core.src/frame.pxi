@@ -79,13 +79,25 @@ cdef inline int add_input(Frame* frame, const Slot* slot, cnp.ndarray array) exc
     return 0
 
 
+cdef int add_value(Frame* frame, const Slot* slot, Value value) except -1:
+    """Add an input that was made of something else than an array that fits."""
+    cdef Py_ssize_t i = frame.inputs_count
+    frame.required_count += slot.required
+    frame.input_names[i] = slot.name
+    frame.inputs[i] = give_away(value)
+    frame.input_arrays[i] = <PyObject*>value  # holds what the handle looks into
+    Py_INCREF(value)
+    frame.inputs_count = i + 1
+    return 0
+
+
 cdef inline int add_output(Frame* frame, const Slot* slot, cnp.ndarray array) except -1:
-    """Add one output; without an array, ORT allocates it."""
+    """Add one output; without an array, or with one that elements have to be copied into, ORT allocates it."""
     cdef Py_ssize_t i = frame.outputs_count
     frame.output_names[i] = slot.name
     frame.outputs[i] = NULL
     frame.output_arrays[i] = NULL
-    if array is not None:
+    if array is not None and slot.element_type != ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED:
         make_value(array, slot.element_type, &frame.outputs[i])
         frame.output_arrays[i] = <PyObject*>array
         Py_INCREF(array)
@@ -227,9 +239,11 @@ cdef int add_any_inputs(Frame* frame, Signature signature, inputs, list problems
         if not signature.slots[index].required and is_left_out(value, signature.infos[index]):
             continue
         given.add(index)
-        admitted = admit_input(signature, index, value)
+        admitted = admit_value(signature, index, value)
         if isinstance(admitted, str):
-            problems.append(admitted)
+            problems.append(f"input {signature.names[index]!r}: {admitted}")
+        elif isinstance(admitted, Value):
+            add_value(frame, &signature.slots[index], admitted)
         else:
             add_input(frame, &signature.slots[index], admitted)
     for index in range(<int>signature.count):
@@ -276,11 +290,7 @@ cdef int add_output_names(Frame* frame, Signature signature, tuple names, list p
 
 
 cdef inline str output_problem(Signature signature, int index, name):
-    if index < 0:
-        return no_such_name(signature, name)
-    if signature.slots[index].element_type == ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED:
-        return f"output {name!r}: is {signature.infos[index]}, which ortx cannot return"
-    return None
+    return no_such_name(signature, name) if index < 0 else None
 
 
 cdef list indexed_values(Signature signature, values, list problems):
@@ -339,8 +349,8 @@ cdef int find_overlaps(Frame* frame, list problems) except -1:
 
 
 cdef inline bint overlap(PyObject* first, PyObject* second) noexcept:
-    """Whether two C-contiguous arrays have bytes in common; NULL (ORT allocates) has none."""
-    if first == NULL or second == NULL:
+    """Whether two C-contiguous arrays have bytes in common; NULL (ORT allocates) has none, nor has a `Value`."""
+    if first == NULL or second == NULL or not cnp.PyArray_Check(<object>second):
         return False
     cdef char* first_data = <char*>cnp.PyArray_DATA(<cnp.ndarray>first)
     cdef char* second_data = <char*>cnp.PyArray_DATA(<cnp.ndarray>second)
@@ -369,13 +379,30 @@ cdef Outputs unmarshal(Frame* frame, Outputs outputs, Signature passed_through):
         else:
             value = frame.outputs[i]
             frame.outputs[i] = NULL
-            item = array_over(value, outputs._names[i])
+            item = python_value(value, outputs._names[i])
             if passed_through is not None and passed_through.find(outputs._names[i]) >= 0:
-                item = item.copy()
+                item = copied(item)
+            if outputs._values is not None and outputs._values[i] is not None:
+                item = copied_into(outputs._values[i], item, outputs._names[i])
         Py_INCREF(item)
         PyTuple_SET_ITEM(values, i, item)
     outputs._values = values
     return outputs
+
+
+cdef object copied(value):
+    """Return a value that looks into no input any more."""
+    import copy
+    return value.copy() if isinstance(value, numpy.ndarray) else copy.deepcopy(value)
+
+
+cdef object copied_into(target, array, name):
+    """Write an output that ORT cannot write there itself into the caller's buffer, and return that."""
+    buffer = array_of_exporter(target, shared=True)
+    if buffer.shape != array.shape:
+        raise InvalidArgument(f"output {name!r}: got {array_words(buffer)}; the result is {array_words(array)}")
+    buffer[...] = array
+    return target
 
 
 cdef int copy_passed_through(Frame* frame, Py_ssize_t output) except -1:

@@ -60,7 +60,7 @@ cdef bint same_file(first, second) except -1:
 
 
 cdef int open_api(path) except -1:
-    global api, api_version, loaded_library
+    global api, api_version, library_minor, loaded_library
     cdef const OrtApiBase* base
     cdef const OrtApi* table
     cdef uint32_t version
@@ -78,6 +78,7 @@ cdef int open_api(path) except -1:
             f"the ONNX Runtime library {candidate.path!r} (version {runtime_version}) does not offer version "
             f"{version} of its C API")
     api, api_version = table, version
+    library_minor = int(runtime_version.split(".")[1])
     try:
         check(api.GetAllocatorWithDefaultOptions(&default_allocator))
         check(api.CreateCpuMemoryInfo(OrtDeviceAllocator, OrtMemTypeDefault, &cpu_memory_info))

@@ -25,6 +25,8 @@ cdef class Tensor:
     @property
     def data_type(self) -> str:
         """Element type, as ONNX calls it: ``"float"``, ``"int64"``."""
+        if self.array.dtype == object:
+            return "string"
         return onnx_word(element_type_of(self.array))
 
     @property
@@ -101,18 +103,30 @@ def tensor(
     array = array_of_exporter(data)
     if isinstance(array, str):
         raise InvalidType(f"tensor: {array}; expected one, or the name of an element type with a shape")
+    learn_ml_dtypes(import_it=False)
+    if array.dtype.kind in "OUST":
+        return make_tensor(string_array("tensor", array))
     if element_type_of(array) == ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED or not cnp.PyArray_ISNOTSWAPPED(array):
         raise InvalidArgument(f"tensor: got {array_words(array)}, which ORT has no element type for")
     return make_tensor(cnp.PyArray_FROM_OF(array, cnp.NPY_ARRAY_CARRAY_RO))
 
 
+cdef object string_array(str function, values):
+    """Return a C-contiguous array of objects, all of them str."""
+    array = cnp.PyArray_FROM_OF(numpy.asarray(values, object), cnp.NPY_ARRAY_CARRAY)
+    for item in array.flat:
+        if not isinstance(item, str):
+            raise InvalidArgument(f"{function}: got {shown(item)} among the strings; expected str only")
+    return array
+
+
 cdef object new_array(str function, type_name, shape, values):
     """Make an array of a named element type."""
-    names = [name for _, _, name, type_number in ELEMENT_TYPE_ROWS if type_number >= 0]
-    if type_name not in names:
+    if type_name not in ELEMENT_TYPE_OF_WORD:
         raise InvalidArgument(
-            f"{function}: got the element type {shown(type_name, True)}{nearest(type_name, names)}; expected one of "
-            f"{', '.join(names)}")
+            f"{function}: got the element type {shown(type_name, True)}{nearest(type_name, ELEMENT_TYPE_OF_WORD)}; "
+            f"expected one of {', '.join(ELEMENT_TYPE_OF_WORD)}")
+    dtype = dtype_of(ELEMENT_TYPE_OF_WORD[type_name])
     try:
         dimensions = tuple([operator.index(size) for size in shape])
     except TypeError:
@@ -120,8 +134,8 @@ cdef object new_array(str function, type_name, shape, values):
     if any([size < 0 for size in dimensions]):
         raise InvalidArgument(f"{function}: shape: got {shown(shape)}; expected no negative dimension")
     if values is None:
-        return numpy.zeros(dimensions, type_name)
-    array = array_of_literal(values, numpy.dtype(type_name))
+        return numpy.full(dimensions, "", object) if dtype == object else numpy.zeros(dimensions, dtype)
+    array = string_array(function, values) if dtype == object else array_of_literal(values, dtype)
     if isinstance(array, str):
         raise InvalidArgument(f"{function}: values: {array}")
     if array.size != math.prod(dimensions):

@@ -102,16 +102,18 @@ cdef object take_type_info(OrtTypeInfo* type_info, str name=""):
 cdef int fill_slot(Slot* slot, bytes name, info) except -1:
     """Fill one slot from its ValueInfo; `name` and the slot's dims stay with the Signature."""
     slot.name = PyBytes_AS_STRING(name)
-    slot.element_type = ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED
+    slot.element_type = slot.tensor_type = ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED
     slot.required = info.onnx_type != "optional"
     slot.rank = -1
     slot.dims = NULL
     tensor = info if slot.required else info.element  # an optional input takes a plain tensor
     if tensor.onnx_type != "tensor":
         return 0
-    for number, _, word, type_number in ELEMENT_TYPE_ROWS:
-        if word == tensor.data_type and type_number >= 0:
-            slot.element_type = <ONNXTensorElementDataType><int>number
+    for number, _, word, bits, _ in ELEMENT_TYPE_ROWS:
+        if word == tensor.data_type:
+            slot.tensor_type = <ONNXTensorElementDataType><int>number
+            if bits >= 8:
+                slot.element_type = slot.tensor_type
     if tensor.shape is not None:
         slot.dims = <int64_t*>malloc((len(tensor.shape) + 1) * sizeof(int64_t))
         if slot.dims == NULL:
@@ -177,6 +179,7 @@ cdef Signature make_signature(list infos, Py_ssize_t initializers, str kind):
     signature.names = tuple([sys.intern(info.name) for info in infos])
     signature.encoded_names = tuple([name.encode("utf-8", "surrogateescape") for name in signature.names])
     signature.index_of = {name: i for i, name in enumerate(signature.names)}
+    signature.nested = {}
     signature.initializers = initializers
     signature.required = 0
     signature.slots = <Slot*>malloc((count + 1) * sizeof(Slot))
@@ -191,6 +194,9 @@ cdef Signature make_signature(list infos, Py_ssize_t initializers, str kind):
             signature.slots[i].required = False
         signature.required += signature.slots[i].required
         signature.c_names[i] = signature.slots[i].name
+        info = infos[i].element if infos[i].onnx_type == "optional" else infos[i]
+        if info.onnx_type == "sequence":
+            signature.nested[i] = make_signature([info.element], 0, kind)
     return signature
 
 

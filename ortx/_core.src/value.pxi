@@ -1,4 +1,5 @@
 # OrtValue: over a caller's buffer for the time of a call, or under a numpy array for as long as somebody looks at it.
+# Tensors only; what holds several values is in container.pxi.
 
 cdef enum:
     LARGE_VALUE = 1 << 20  # bytes; giving back more than this may take longer than a microsecond
@@ -30,25 +31,34 @@ cdef inline int make_value(cnp.ndarray array, ONNXTensorElementDataType element_
     """Make an OrtValue over the array's own memory. The array must be C-contiguous and must outlive the value."""
     check(api.CreateTensorWithDataAsOrtValue(
         cpu_memory_info, cnp.PyArray_DATA(array), size_in_bytes(array, element_type),
-        <const int64_t*>cnp.PyArray_DIMS(array), <size_t>cnp.PyArray_NDIM(array), element_type, value))
+        <const int64_t*>cnp.PyArray_DIMS(array), <size_t>cnp.PyArray_NDIM(array), number_to_create(element_type),
+        value))
     live_handles.value += 1
     return 0
 
 
-cdef object array_over(OrtValue* value, str name):
-    """Make an array over a tensor's memory. The value is taken over, whether this succeeds or not."""
-    cdef int has_value = 0
+cdef inline Value own_value(OrtValue* value, object kept):
+    """Make the owner of an OrtValue, which is counted; `kept` is what it looks into."""
+    cdef Value owner = Value.__new__(Value)
+    owner.handle = value
+    owner.kept = kept
+    live_handles.value += 1
+    return owner
+
+
+cdef inline OrtValue* give_away(Value owner) noexcept:
+    """Take the OrtValue out of its owner, with the duty to release it and to count that."""
+    value, owner.handle = owner.handle, NULL
+    return value
+
+
+cdef object array_over(Value owner, str name):
+    """Make an array over a tensor's memory, or of its elements where numpy has them in another form."""
     cdef ONNXTensorElementDataType element_type = ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED
     cdef const int64_t* shape = NULL
     cdef size_t rank = 0
-    cdef Value owner = Value.__new__(Value)
-    owner.handle = value
-    live_handles.value += 1
-    check(api.HasValue(value, &has_value))
-    if not has_value:
-        return None  # an optional output without a value: no other question may be asked of it
     if api_version >= 24:
-        check(api.GetTensorElementTypeAndShapeDataReference(value, &element_type, &shape, &rank))
+        check(api.GetTensorElementTypeAndShapeDataReference(owner.handle, &element_type, &shape, &rank))
         return array_of_shape(owner, element_type, shape, rank, name)
     return array_of_classic_shape(owner, name)
 
@@ -74,14 +84,57 @@ cdef inline object array_of_shape(
         Value owner, ONNXTensorElementDataType element_type, const int64_t* shape, size_t rank, str name):
     cdef ElementType* element = &element_types[<int>element_type if 0 <= <int>element_type < ELEMENT_TYPES else 0]
     cdef void* data = NULL
-    if element.type_number < 0:
-        raise NotSupported(f"output {name!r} is tensor({onnx_word(element_type)}), which numpy has no element type for")
     if rank > cnp.NPY_MAXDIMS:
         raise NotSupported(f"output {name!r} has {rank} dimensions; numpy arrays have at most {cnp.NPY_MAXDIMS}")
+    if element.type_number < 0:
+        dtype = dtype_of(element_type)  # imports ml_dtypes
+        if element.type_number < 0:
+            array = cnp.PyArray_EMPTY(<int>rank, <cnp.npy_intp*>shape, <int>dtype.num, 0)
+            fill_array(array, owner.handle, element_type)
+            return array
     check(api.GetTensorMutableData(owner.handle, &data))
+    return array_at(owner, data, element.type_number, shape, rank)
+
+
+cdef inline object array_at(Value owner, void* data, int type_number, const int64_t* shape, size_t rank):
+    """Make an array over memory of the owner's."""
     if data == NULL:  # nothing in it
-        return cnp.PyArray_EMPTY(<int>rank, <cnp.npy_intp*>shape, element.type_number, 0)
-    array = cnp.PyArray_SimpleNewFromData(<int>rank, <cnp.npy_intp*>shape, element.type_number, data)
-    owner.size = size_in_bytes(array, element_type)
+        return cnp.PyArray_EMPTY(<int>rank, <cnp.npy_intp*>shape, type_number, 0)
+    array = cnp.PyArray_SimpleNewFromData(<int>rank, <cnp.npy_intp*>shape, type_number, data)
+    owner.size = <size_t>cnp.PyArray_NBYTES(array)
     cnp.set_array_base(array, owner)
     return array
+
+
+cdef Value make_string_value(cnp.ndarray array):
+    """Make a string tensor of an array of objects, all of them str; they are copied.
+
+    Raises UnicodeEncodeError if one of them cannot be written as UTF-8.
+    """
+    cdef OrtValue* value = NULL
+    cdef PyObject** items = <PyObject**>cnp.PyArray_DATA(array)
+    cdef const char* text
+    cdef char* place = NULL
+    cdef Py_ssize_t i, size = 0
+    check(api.CreateTensorAsOrtValue(
+        default_allocator, <const int64_t*>cnp.PyArray_DIMS(array), <size_t>cnp.PyArray_NDIM(array),
+        ONNX_TENSOR_ELEMENT_DATA_TYPE_STRING, &value))
+    owner = own_value(value, None)
+    for i in range(cnp.PyArray_SIZE(array)):
+        text = PyUnicode_AsUTF8AndSize(<object>items[i], &size)
+        check(api.GetResizedStringTensorElementBuffer(value, <size_t>i, <size_t>size, &place))
+        memcpy(place, text, <size_t>size)
+    return owner
+
+
+cdef Value make_packed_value(cnp.ndarray array, ONNXTensorElementDataType element_type):
+    """Make a tensor of elements that are smaller than a byte, of a C-contiguous array with one byte for each."""
+    cdef OrtValue* value = NULL
+    cdef void* data = NULL
+    check(api.CreateTensorAsOrtValue(
+        default_allocator, <const int64_t*>cnp.PyArray_DIMS(array), <size_t>cnp.PyArray_NDIM(array),
+        number_to_create(element_type), &value))
+    owner = own_value(value, None)
+    check(api.GetTensorMutableData(value, &data))
+    pack(<unsigned char*>cnp.PyArray_DATA(array), <unsigned char*>data, cnp.PyArray_SIZE(array), bits_of(element_type))
+    return owner

@@ -66,8 +66,11 @@ cdef dict shared_initializers(str function, initializers, model, str path):
 cdef str initializer_problem(weights, value, array, str folder):
     """Say why an array cannot stand in place of a model's initializer, or return None."""
     cdef ONNXTensorElementDataType element_type
-    words = {number: word for number, _, word, type_number in ELEMENT_TYPE_ROWS if type_number >= 0}
-    word = words.get(weights.data_type)
+    # Up to here TensorProto and ORT number them alike.
+    word = numpy_word(weights.data_type) if weights.data_type < ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT2 else None
+    if word is not None and bits_of(weights.data_type) < 8:
+        word = None
+    learn_ml_dtypes(import_it=False)
     if word is None:
         return "is of an element type that cannot be shared"
     expected = f"expected {word} of shape {weights.shape}, as the model has it"
@@ -86,10 +89,8 @@ cdef str initializer_problem(weights, value, array, str folder):
 cdef int add_initializers(OrtSessionOptions* native, dict arrays, list values) except -1:
     """Add the arrays to the options. `values` gets what has to live until the session is made."""
     cdef cnp.ndarray array
-    cdef Value value
     for name, array in arrays.items():
-        value = Value.__new__(Value)
-        make_value(array, element_type_of(array), &value.handle)
+        value = value_of_admitted(array, element_type_of(array))
         values.append(value)
         encoded = name.encode("utf-8", "surrogateescape")
         check(api.AddInitializer(native, PyBytes_AS_STRING(encoded), value.handle))

@@ -107,6 +107,20 @@ typedef enum ONNXTensorElementDataType {
   ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT8E8M0 = 26
 } ONNXTensorElementDataType;
 
+typedef enum OrtSparseFormat {
+  ORT_SPARSE_UNDEFINED = 0,
+  ORT_SPARSE_COO = 1,
+  ORT_SPARSE_CSRC = 2,
+  ORT_SPARSE_BLOCK_SPARSE = 4
+} OrtSparseFormat;
+
+typedef enum OrtSparseIndicesFormat {
+  ORT_SPARSE_COO_INDICES = 0,
+  ORT_SPARSE_CSR_INNER_INDICES = 1,
+  ORT_SPARSE_CSR_OUTER_INDICES = 2,
+  ORT_SPARSE_BLOCK_SPARSE_INDICES = 3
+} OrtSparseIndicesFormat;
+
 typedef enum GraphOptimizationLevel {
   ORT_DISABLE_ALL = 0,
   ORT_ENABLE_BASIC = 1,
@@ -259,15 +273,18 @@ typedef struct OrtApi {
   OrtStatus* (ORTX_CALL *RunOptionsGetRunTag)(const OrtRunOptions* options, const char** run_tag);
   OrtStatus* (ORTX_CALL *RunOptionsSetTerminate)(OrtRunOptions* options);
   OrtStatus* (ORTX_CALL *RunOptionsUnsetTerminate)(OrtRunOptions* options);
-  ORTX_SLOT(CreateTensorAsOrtValue);
+  OrtStatus* (ORTX_CALL *CreateTensorAsOrtValue)
+    (OrtAllocator* allocator, const int64_t* shape, size_t shape_len, ONNXTensorElementDataType type,
+     OrtValue** out);
   OrtStatus* (ORTX_CALL *CreateTensorWithDataAsOrtValue)
     (const OrtMemoryInfo* info, void* p_data, size_t p_data_len, const int64_t* shape, size_t shape_len,
      ONNXTensorElementDataType type, OrtValue** out);
-  ORTX_SLOT(IsTensor);
+  OrtStatus* (ORTX_CALL *IsTensor)(const OrtValue* value, int* out);
   OrtStatus* (ORTX_CALL *GetTensorMutableData)(OrtValue* value, void** out);
   ORTX_SLOT(FillStringTensor);
-  ORTX_SLOT(GetStringTensorDataLength);
-  ORTX_SLOT(GetStringTensorContent);
+  OrtStatus* (ORTX_CALL *GetStringTensorDataLength)(const OrtValue* value, size_t* len);
+  OrtStatus* (ORTX_CALL *GetStringTensorContent)
+    (const OrtValue* value, void* s, size_t s_len, size_t* offsets, size_t offsets_len);
   OrtStatus* (ORTX_CALL *CastTypeInfoToTensorInfo)
     (const OrtTypeInfo* type_info, const OrtTensorTypeAndShapeInfo** out);
   OrtStatus* (ORTX_CALL *GetOnnxTypeFromTypeInfo)(const OrtTypeInfo* type_info, ONNXType* out);
@@ -284,7 +301,7 @@ typedef struct OrtApi {
   ORTX_SLOT(GetTensorShapeElementCount);
   OrtStatus* (ORTX_CALL *GetTensorTypeAndShape)(const OrtValue* value, OrtTensorTypeAndShapeInfo** out);
   ORTX_SLOT(GetTypeInfo);
-  ORTX_SLOT(GetValueType);
+  OrtStatus* (ORTX_CALL *GetValueType)(const OrtValue* value, ONNXType* out);
   ORTX_SLOT(CreateMemoryInfo);
   OrtStatus* (ORTX_CALL *CreateCpuMemoryInfo)
     (OrtAllocatorType type, OrtMemType mem_type, OrtMemoryInfo** out);
@@ -299,9 +316,10 @@ typedef struct OrtApi {
   OrtStatus* (ORTX_CALL *GetAllocatorWithDefaultOptions)(OrtAllocator** out);
   OrtStatus* (ORTX_CALL *AddFreeDimensionOverride)
     (OrtSessionOptions* options, const char* dim_denotation, int64_t dim_value);
-  ORTX_SLOT(GetValue);
-  ORTX_SLOT(GetValueCount);
-  ORTX_SLOT(CreateValue);
+  OrtStatus* (ORTX_CALL *GetValue)(const OrtValue* value, int index, OrtAllocator* allocator, OrtValue** out);
+  OrtStatus* (ORTX_CALL *GetValueCount)(const OrtValue* value, size_t* out);
+  OrtStatus* (ORTX_CALL *CreateValue)
+    (const OrtValue* const* values, size_t num_values, ONNXType value_type, OrtValue** out);
   ORTX_SLOT(CreateOpaqueValue);
   ORTX_SLOT(GetOpaqueValue);
   ORTX_SLOT(KernelInfoGetAttribute_float);
@@ -445,15 +463,24 @@ typedef struct OrtApi {
   ORTX_SLOT(FillSparseTensorCoo);
   ORTX_SLOT(FillSparseTensorCsr);
   ORTX_SLOT(FillSparseTensorBlockSparse);
-  ORTX_SLOT(CreateSparseTensorWithValuesAsOrtValue);
-  ORTX_SLOT(UseCooIndices);
-  ORTX_SLOT(UseCsrIndices);
-  ORTX_SLOT(UseBlockSparseIndices);
-  ORTX_SLOT(GetSparseTensorFormat);
-  ORTX_SLOT(GetSparseTensorValuesTypeAndShape);
-  ORTX_SLOT(GetSparseTensorValues);
-  ORTX_SLOT(GetSparseTensorIndicesTypeShape);
-  ORTX_SLOT(GetSparseTensorIndices);
+  OrtStatus* (ORTX_CALL *CreateSparseTensorWithValuesAsOrtValue)
+    (const OrtMemoryInfo* info, void* p_data, const int64_t* dense_shape, size_t dense_shape_len,
+     const int64_t* values_shape, size_t values_shape_len, ONNXTensorElementDataType type,
+     OrtValue** out);
+  OrtStatus* (ORTX_CALL *UseCooIndices)(OrtValue* ort_value, int64_t* indices_data, size_t indices_num);
+  OrtStatus* (ORTX_CALL *UseCsrIndices)
+    (OrtValue* ort_value, int64_t* inner_data, size_t inner_num, int64_t* outer_data, size_t outer_num);
+  OrtStatus* (ORTX_CALL *UseBlockSparseIndices)
+    (OrtValue* ort_value, const int64_t* indices_shape, size_t indices_shape_len, int32_t* indices_data);
+  OrtStatus* (ORTX_CALL *GetSparseTensorFormat)(const OrtValue* ort_value, OrtSparseFormat* out);
+  OrtStatus* (ORTX_CALL *GetSparseTensorValuesTypeAndShape)
+    (const OrtValue* ort_value, OrtTensorTypeAndShapeInfo** out);
+  OrtStatus* (ORTX_CALL *GetSparseTensorValues)(const OrtValue* ort_value, const void** out);
+  OrtStatus* (ORTX_CALL *GetSparseTensorIndicesTypeShape)
+    (const OrtValue* ort_value, OrtSparseIndicesFormat indices_format, OrtTensorTypeAndShapeInfo** out);
+  OrtStatus* (ORTX_CALL *GetSparseTensorIndices)
+    (const OrtValue* ort_value, OrtSparseIndicesFormat indices_format, size_t* num_indices,
+     const void** indices);
 
   /* API version 10 */
   OrtStatus* (ORTX_CALL *HasValue)(const OrtValue* value, int* out);
@@ -534,7 +561,8 @@ typedef struct OrtApi {
     (const OrtTypeInfo* type_info, const OrtOptionalTypeInfo** out);
   OrtStatus* (ORTX_CALL *GetOptionalContainedTypeInfo)
     (const OrtOptionalTypeInfo* optional_type_info, OrtTypeInfo** out);
-  ORTX_SLOT(GetResizedStringTensorElementBuffer);
+  OrtStatus* (ORTX_CALL *GetResizedStringTensorElementBuffer)
+    (OrtValue* value, size_t index, size_t length_in_bytes, char** buffer);
   ORTX_SLOT(KernelContext_GetAllocator);
   const char* (ORTX_CALL *GetBuildInfoString)(void);
 

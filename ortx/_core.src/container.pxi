@@ -1,0 +1,164 @@
+# Values that are no tensors: sequences are lists, maps are dicts, an optional without a value is None. Reading them.
+
+cdef object python_value(OrtValue* value, str name):
+    """Return what Python has for a value, which is taken over, whether this succeeds or not."""
+    return python_of(own_value(value, None), name)
+
+
+cdef object python_of(Value owner, str name):
+    cdef int has_value = 0, is_tensor = 0
+    cdef ONNXType onnx_type = ONNX_TYPE_UNKNOWN
+    check(api.HasValue(owner.handle, &has_value))
+    if not has_value:
+        return None  # an optional without a value: no other question may be asked of it
+    check(api.IsTensor(owner.handle, &is_tensor))
+    if is_tensor:
+        return array_over(owner, name)
+    check(api.GetValueType(owner.handle, &onnx_type))
+    if onnx_type == ONNX_TYPE_SEQUENCE:
+        return [python_of(item, name) for item in items_of(owner)]
+    if onnx_type == ONNX_TYPE_MAP:
+        keys, values = items_of(owner)
+        return dict(zip(array_over(keys, name).tolist(), array_over(values, name).tolist()))
+    if onnx_type == ONNX_TYPE_SPARSETENSOR:
+        return sparse_tensor_of(owner, name)
+    word = ONNX_TYPE_WORDS.get(onnx_type, f"type {<int>onnx_type}")
+    raise NotSupported(f"output {name!r} is {word}, which ortx cannot read")
+
+
+cdef list items_of(Value owner):
+    """Return the values in a sequence, or the keys and the values of a map. ORT copies them."""
+    cdef size_t count = 0, i
+    cdef OrtValue* item = NULL
+    check(api.GetValueCount(owner.handle, &count))
+    items = []
+    for i in range(count):
+        check(api.GetValue(owner.handle, <int>i, default_allocator, &item))
+        items.append(own_value(item, None))
+    return items
+
+
+cdef Value make_container(ONNXType onnx_type, list values):
+    """Make a sequence of `Value` objects, or a map of two: its keys and its values."""
+    cdef OrtValue* made = NULL
+    cdef Py_ssize_t i, count = len(values)
+    cdef const OrtValue** handles = <const OrtValue**>malloc((count + 1) * sizeof(void*))
+    if handles == NULL:
+        raise MemoryError()
+    try:
+        for i in range(count):
+            handles[i] = (<Value>values[i]).handle
+        check(api.CreateValue(handles, <size_t>count, onnx_type, &made))
+    finally:
+        free(handles)
+    return own_value(made, values)  # whose memory it looks into
+
+
+cdef Value make_empty_sequence(element):
+    """Make a sequence of nothing, which CreateValue cannot: a model that consists of one node does."""
+    cdef OrtSession* session = NULL
+    cdef OrtSessionOptions* options = NULL
+    cdef OrtValue* made = NULL
+    cdef const char* output = "s"
+    from . import modelfile
+    if element.onnx_type != "tensor":
+        raise NotSupported(f"ONNX Runtime can make no empty seq({element.type})")
+    model = modelfile.empty_sequence_model(tensor_proto_number(ELEMENT_TYPE_OF_WORD[element.data_type]))
+    check(api.CreateSessionOptions(&options))
+    try:
+        check(api.SetIntraOpNumThreads(options, 1))
+        check(api.CreateSessionFromArray(env, PyBytes_AS_STRING(model), <size_t>len(model), options, &session))
+        check(api.Run(session, NULL, NULL, NULL, 0, &output, 1, &made))
+    finally:
+        api.ReleaseSessionOptions(options)
+        if session != NULL:
+            api.ReleaseSession(session)
+    return own_value(made, None)
+
+
+# --- sparse tensors -------------------------------------------------------------------------------------------------
+
+cdef Value make_sparse_value(sparse, ONNXTensorElementDataType element_type):
+    """Make a sparse tensor over the arrays of a `SparseTensor`, which are checked already."""
+    cdef OrtValue* made = NULL
+    cdef cnp.ndarray values = sparse.values
+    cdef cnp.ndarray first = sparse.indices[0] if sparse.format == "csr" else sparse.indices
+    cdef cnp.ndarray second
+    cdef int64_t dense_shape[cnp.NPY_MAXDIMS]
+    cdef size_t i, rank = len(sparse.shape)
+    for i in range(rank):
+        dense_shape[i] = sparse.shape[i]
+    check(api.CreateSparseTensorWithValuesAsOrtValue(
+        cpu_memory_info, cnp.PyArray_DATA(values), dense_shape, rank, <const int64_t*>cnp.PyArray_DIMS(values),
+        <size_t>cnp.PyArray_NDIM(values), number_to_create(element_type), &made))
+    owner = own_value(made, sparse)
+    if sparse.format == "coo":
+        check(api.UseCooIndices(made, <int64_t*>cnp.PyArray_DATA(first), <size_t>cnp.PyArray_SIZE(first)))
+    elif sparse.format == "csr":
+        second = sparse.indices[1]
+        check(api.UseCsrIndices(
+            made, <int64_t*>cnp.PyArray_DATA(first), <size_t>cnp.PyArray_SIZE(first),
+            <int64_t*>cnp.PyArray_DATA(second), <size_t>cnp.PyArray_SIZE(second)))
+    else:
+        check(api.UseBlockSparseIndices(
+            made, <const int64_t*>cnp.PyArray_DIMS(first), <size_t>cnp.PyArray_NDIM(first),
+            <int32_t*>cnp.PyArray_DATA(first)))
+    return owner
+
+
+cdef object sparse_tensor_of(Value owner, str name):
+    """Return a `SparseTensor` over the memory of a value."""
+    from .sparse import SparseTensor
+    cdef OrtSparseFormat sparse_format = ORT_SPARSE_UNDEFINED
+    cdef OrtTensorTypeAndShapeInfo* info = NULL
+    cdef const void* data = NULL
+    check(api.GetSparseTensorFormat(owner.handle, &sparse_format))
+    check(api.GetTensorTypeAndShape(owner.handle, &info))
+    shape, _ = take_shape(info)
+    check(api.GetSparseTensorValuesTypeAndShape(owner.handle, &info))
+    values_shape, element_type = take_shape(info)
+    dtype = dtype_of(element_type)
+    if bits_of(element_type) < 8:
+        raise NotSupported(f"output {name!r} is sparse_tensor({onnx_word(element_type)}), which ortx cannot read")
+    check(api.GetSparseTensorValues(owner.handle, &data))
+    values = sparse_part(owner, <void*>data, dtype, values_shape)
+    if sparse_format == ORT_SPARSE_COO:
+        return SparseTensor("coo", shape, values, sparse_indices(owner, ORT_SPARSE_COO_INDICES))
+    if sparse_format == ORT_SPARSE_CSRC:
+        return SparseTensor("csr", shape, values, (
+            sparse_indices(owner, ORT_SPARSE_CSR_INNER_INDICES), sparse_indices(owner, ORT_SPARSE_CSR_OUTER_INDICES)))
+    if sparse_format == ORT_SPARSE_BLOCK_SPARSE:
+        return SparseTensor("block_sparse", shape, values, sparse_indices(owner, ORT_SPARSE_BLOCK_SPARSE_INDICES))
+    raise NotSupported(f"output {name!r} is a sparse tensor of the unknown format {<int>sparse_format}")
+
+
+cdef object sparse_indices(Value owner, OrtSparseIndicesFormat indices_format):
+    cdef OrtTensorTypeAndShapeInfo* info = NULL
+    cdef const void* indices = NULL
+    cdef size_t count = 0
+    check(api.GetSparseTensorIndicesTypeShape(owner.handle, indices_format, &info))
+    shape, element_type = take_shape(info)
+    check(api.GetSparseTensorIndices(owner.handle, indices_format, &count, &indices))
+    return sparse_part(owner, <void*>indices, dtype_of(element_type), shape)
+
+
+cdef object sparse_part(Value owner, void* data, dtype, tuple shape):
+    cdef int64_t dims[4]
+    cdef int i, rank = <int>len(shape)
+    for i in range(rank):
+        dims[i] = shape[i]
+    return array_at(owner, data, dtype.num, dims, <size_t>rank)
+
+
+cdef tuple take_shape(OrtTensorTypeAndShapeInfo* info):
+    """Return the shape and the element type that an information object tells, and release it."""
+    cdef ONNXTensorElementDataType element_type = ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED
+    cdef int64_t dims[cnp.NPY_MAXDIMS]
+    cdef size_t rank = 0
+    try:
+        check(api.GetTensorElementType(info, &element_type))
+        check(api.GetDimensionsCount(info, &rank))
+        check(api.GetDimensions(info, dims, rank))
+    finally:
+        api.ReleaseTensorTypeAndShapeInfo(info)
+    return tuple([dims[i] for i in range(rank)]), <int>element_type
