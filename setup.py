@@ -26,7 +26,11 @@ def switch(name: str) -> bool:
 
 
 debug, line_trace = switch("ORTX_DEBUG"), switch("ORTX_LINE_TRACE")
-macros: list[tuple[str, str | None]] = [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")]
+macros: list[tuple[str, str | None]] = [
+    ("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"),
+    # Otherwise Cython takes two lines of the same number, in two of the included files, for one line in tracebacks.
+    ("CYTHON_CLINE_IN_TRACEBACK", "1"),
+]
 if line_trace:
     macros += [
         ("CYTHON_TRACE", "1"),

@@ -2,7 +2,7 @@
 
 from cpython.object cimport PyObject
 from cpython.pythread cimport PyThread_type_lock
-from libc.stdint cimport int64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cimport numpy as cnp
 
@@ -55,10 +55,48 @@ cdef class Signature:
 
 cdef class Value:
     # The base object of an output array: keeps the memory alive that the array looks into, for the array and its views.
-    # It also holds a value that is to go into a call, with what that looks into.
     cdef OrtValue* handle
     cdef size_t size                # bytes
-    cdef object kept                # arrays and values whose memory the handle's is; None: it has its own
+
+
+cdef class Feed:
+    # A value that is to go into a call or binding.
+    cdef OrtValue* handle
+    cdef object kept                # the arrays and values whose memory the handle's is; None: it has its own
+
+
+cdef struct DLDataType:
+    uint8_t code
+    uint8_t bits
+    uint16_t lanes
+
+cdef struct DLTensor:
+    void* data
+    int32_t device_type
+    int32_t device_id
+    int32_t ndim
+    DLDataType dtype
+    int64_t* shape
+    int64_t* strides      # in elements; NULL before 1.2: C-contiguous
+    uint64_t byte_offset
+
+cdef struct DLManagedTensor:
+    DLTensor tensor
+    void* manager_ctx
+    void (*deleter)(DLManagedTensor* self) noexcept
+
+cdef struct DLManagedTensorVersioned:
+    uint32_t major
+    uint32_t minor
+    void* manager_ctx
+    void (*deleter)(DLManagedTensorVersioned* self) noexcept
+    uint64_t flags
+    DLTensor tensor
+
+cdef class BorrowedMemory:
+    # What another library lends by DLPack: one of the two, which its deleter is told about in the end.
+    cdef DLManagedTensor* legacy
+    cdef DLManagedTensorVersioned* versioned
 
 
 cdef class Tensor:
@@ -103,6 +141,7 @@ cdef class NativeSession:
     cdef PrepackedWeights prepacked_weights     # the session reads from it
     cdef dict initializers          # name -> the array that the session reads in place of the model's
     cdef object table               # options.SessionOptions in effect
+    cdef tuple zip_maps             # modelfile.ZipMap: nodes that the native model lacks, and ortx stands in for
     cdef tuple provider_names       # the CPU last
 
 
@@ -113,6 +152,7 @@ cdef class Session:
     cdef Signature passed_through   # the inputs again, if the model names one of them as an output; else None
     cdef object table               # the native session's, also once it is closed
     cdef tuple provider_names       # the native session's, also once it is closed
+    cdef dict zip_maps              # output name -> how to make it of the native one; None: all are native
     cdef str source                 # the model's path, or how many bytes it was made of; for messages
     cdef str path                   # absolute path of the model, to open it anew; None if it came from memory
     cdef tuple file_state           # of that file when the session was opened: it must not have changed
@@ -156,8 +196,8 @@ cdef class IOBinding:
     cdef OrtIoBinding* handle
     cdef Session session            # what it was made of; kept open for the binding's methods
     cdef int generation             # of the session when the handle was made
-    cdef dict bound_inputs          # name -> Value, with what it looks into
-    cdef dict bound_outputs         # name -> (what the caller gave or None, Value over that or None: ORT allocates)
+    cdef dict bound_inputs          # name -> Feed
+    cdef dict bound_outputs         # name -> (what the caller gave or None, Feed over that or None: ORT allocates)
     cdef bint allocates             # whether ORT allocates any output
     cdef bint complete              # whether everything that a run needs is known to be bound
     cdef bint busy                  # a thread is using it
@@ -168,7 +208,7 @@ cdef class IOBinding:
     cdef int enter(self, bint must_be_open=*) except -1
     cdef void leave(self) noexcept
     cdef int renew(self) except -1
-    cdef Value bind_buffer(self, const Slot* slot, cnp.ndarray array)
+    cdef Feed bind_buffer(self, const Slot* slot, cnp.ndarray array)
     cdef int changed(self) except -1
     cdef int require_complete(self) except -1
     cdef int rebind_allocated(self) except -1

@@ -12,8 +12,10 @@ cimport numpy as cnp
 from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.dict cimport PyDict_CheckExact, PyDict_GetItemWithError, PyDict_Next, PyDict_Size
 from cpython.buffer cimport PyBUF_READ, PyBUF_SIMPLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
+from cpython.float cimport PyFloat_FromDouble
 from cpython.list cimport PyList_CheckExact
 from cpython.object cimport PyObject
+from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_IsValid, PyCapsule_New, PyCapsule_SetName
 from cpython.pythread cimport (
     PyThread_acquire_lock, PyThread_allocate_lock, PyThread_free_lock, PyThread_release_lock, PyThread_type_lock,
     WAIT_LOCK)
@@ -39,7 +41,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy
 
 from .errors import (
-    CallError, EpFail, Error, InvalidArgument, InvalidProtobuf, InvalidType, LibraryError, NoSuchFile, NotSupported,
+    CallError, EpFail, Error, Fail, InvalidArgument, InvalidProtobuf, InvalidType, LibraryError, NoSuchFile, NotSupported,
     OptionError, OptionTypeError, ProviderFallbackWarning, SessionClosed, error_from_status, nearest, shown, warn)
 
 # The other leaves are imported where they are first needed: together they cost more than all else in `import ortx`.
@@ -61,12 +63,15 @@ include "_core.src/library.pxi"   # load_library(): from a shared library to the
 include "_core.src/logging.pxi"   # ORT's messages, from any thread to logging.getLogger("ortx")
 include "_core.src/env.pxi"       # OrtEnv: configure(), made once, never released
 include "_core.src/dtype.pxi"     # element types: ORT's, ONNX's and numpy's words for them
+include "_core.src/zipmap.pxi"    # the dictionaries that end a classifier, made of the tensor behind them
 include "_core.src/typeinfo.pxi"  # OrtTypeInfo: ValueInfo and Signature, what a model takes and gives
 include "_core.src/elements.pxi"  # strings, and elements smaller than a byte: copied, one form into the other
 include "_core.src/value.pxi"     # OrtValue: over a caller's buffer, or under a numpy array
 include "_core.src/container.pxi" # OrtValue: sequences, maps, sparse tensors
+include "_core.src/dlpack.pxi"    # DLPack: memory of other libraries, and ours for them
 include "_core.src/optional.pxi"  # ortx.Optional: a value that may be missing
 include "_core.src/admit.pxi"     # any Python object -> an array that fits an input, or the reason why not
+include "_core.src/memory.pxi"    # OrtMemoryInfo: where memory is
 include "_core.src/tensor.pxi"    # ortx.Tensor: an array that can be bound
 include "_core.src/feed.pxi"      # any Python object -> what an input of any type takes
 include "_core.src/options.pxi"   # OrtSessionOptions and OrtRunOptions
@@ -84,7 +89,7 @@ include "_core.src/open.pxi"      # session(), session_from_bytes()
 
 # Without this, `Session.__new__(Session)` would make an object whose handle is NULL.
 for private_constructor in (
-        CustomOpLibrary, IOBinding, NativeSession, Optional, OptionTexts, Outputs, PendingRun, RunOptions, Session,
+        BorrowedMemory, CustomOpLibrary, Feed, IOBinding, NativeSession, Optional, OptionTexts, Outputs, PendingRun, RunOptions, Session,
         Signature, Tensor, Value):
     hide_new(private_constructor)
 del private_constructor

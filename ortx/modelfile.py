@@ -1,6 +1,6 @@
-"""What ortx itself reads and writes of ``.onnx`` files: the weights, to compare them with those that a user shares.
+"""What ortx itself reads and writes of ``.onnx`` files: weights, ZipMap nodes, a model of one node.
 
-An ``.onnx`` file is one protobuf message; only the fields on the way to the weights are looked into, and the others
+An ``.onnx`` file is one protobuf message; only the fields on the way to what is wanted are looked into, and the others
 jumped over, so the size of a model does not matter. See ``onnx.proto`` for the numbers.
 """
 
@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 import numpy
 
-__all__ = ["Weights", "empty_sequence_model", "is_ort_format", "weights"]
+__all__ = ["Weights", "ZipMap", "empty_sequence_model", "is_ort_format", "weights", "without_zip_maps"]
 
-# Field numbers of ModelProto, GraphProto, TensorProto and StringStringEntryProto.
-_GRAPH = 7
-_INITIALIZER = 5
+# Field numbers of ModelProto, GraphProto, NodeProto, TensorProto and StringStringEntryProto.
+_GRAPH, _OPSET_IMPORT = 7, 8
+_NODE, _INITIALIZER, _OUTPUT = 1, 5, 12
+_NODE_INPUT, _NODE_OUTPUT, _OP_TYPE, _ATTRIBUTE, _DOMAIN = 1, 2, 4, 5, 7
 _DIMS, _DATA_TYPE, _FLOAT_DATA, _INT32_DATA, _INT64_DATA, _NAME = 1, 2, 4, 5, 7, 8
 _RAW_DATA, _DOUBLE_DATA, _UINT64_DATA, _EXTERNAL_DATA, _DATA_LOCATION = 9, 10, 11, 13, 14
 _KEY, _VALUE = 1, 2
@@ -70,11 +71,15 @@ def weights(model: memoryview) -> dict[str, Weights]:
 
     Raises ValueError if it is damaged. The result looks into `model`.
     """
-    return dict(
-        _read_tensor(tensor)
-        for graph in _messages(model, _GRAPH)  # several of them are one message, cut into pieces
-        for tensor in _messages(graph, _INITIALIZER)
-    )
+    found: dict[str, Weights] = {}
+    for graph in _messages(model, _GRAPH):  # several of them are one message, cut into pieces
+        found |= weights_of(graph)
+    return found
+
+
+def weights_of(graph: memoryview) -> dict[str, Weights]:
+    """Return the initializers of a graph, by name."""
+    return dict(_read_tensor(tensor) for tensor in _messages(graph, _INITIALIZER))
 
 
 def _read_tensor(tensor: memoryview) -> tuple[str, Weights]:
@@ -103,8 +108,9 @@ def _stored(data: dict[int, list[memoryview | int]], data_type: int) -> memoryvi
     """Return the elements as they lie in memory, from whichever field holds them."""
     for number in (_RAW_DATA, _FLOAT_DATA, _DOUBLE_DATA):
         pieces = [piece for piece in data.get(number, ()) if isinstance(piece, memoryview)]
-        if pieces:
-            return pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))
+        if pieces:  # of a repeated field all of them count, of another the last
+            whole = len(pieces) == 1 or number == _RAW_DATA
+            return pieces[-1] if whole else memoryview(b"".join(pieces))
     numbers = [
         element
         for number in (_INT32_DATA, _INT64_DATA, _UINT64_DATA)
@@ -121,8 +127,122 @@ def _external_data(location: dict[str, str], folder: str, size: int) -> memoryvi
     try:
         offset, length = int(location.get("offset", 0)), int(location.get("length", size))
         return numpy.memmap(path, numpy.uint8, "r", offset, (length,)).data
-    except (OSError, ValueError):
+    except (OSError, OverflowError, ValueError):
         return None
+
+
+# --- ZipMap ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ZipMap:
+    """A node of scikit-learn's converters that makes a list of dictionaries of a tensor, as an output of the model.
+
+    Attributes
+    ----------
+    output : str
+        Name of the output.
+    tensor : str
+        Name of the tensor, of shape (rows, labels) or (labels,).
+    labels : tuple of str or of int
+        The keys, in the order of the columns.
+    """
+
+    output: str
+    tensor: str
+    labels: tuple[str, ...] | tuple[int, ...]
+
+
+def without_zip_maps(model: memoryview) -> tuple[bytes, tuple[ZipMap, ...]]:
+    """Return a model whose outputs are the tensors that its ZipMap nodes read, and what those nodes are.
+
+    Empty if there is none, or none that nothing else depends on. Only models that use the domain of machine learning
+    are looked into, so that others cost next to nothing.
+    """
+    if not any(b"ai.onnx.ml" in bytes(opset) for opset in _messages(model, _OPSET_IMPORT)):
+        return b"", ()
+    graphs = list(_messages(model, _GRAPH))
+    if len(graphs) != 1 or any(weights.data is None for weights in weights_of(graphs[0]).values()):
+        return b"", ()  # the file's own place counts for weights in other files
+    graph = graphs[0]
+    found = _removable_zip_maps(graph)
+    if not found:
+        return b"", ()
+    tensor_of = {zip_map.output: zip_map.tensor for zip_map in found}
+    pieces: list[bytes | memoryview] = []
+    for number, value, start, end in _spans(graph):
+        name = _text(value, 1) if number == _OUTPUT else ""
+        if number == _NODE and _text(value, _NODE_OUTPUT) in tensor_of:
+            continue
+        if name in tensor_of:
+            float_tensor = _field(1, _field(1, 1))  # TypeProto: tensor_type with elem_type FLOAT, of any shape
+            info = _field(1, tensor_of[name].encode("utf-8", "surrogateescape")) + _field(2, float_tensor)
+            pieces.append(_field(_OUTPUT, info))
+        else:
+            pieces.append(graph[start:end])
+    changed = b"".join(pieces)
+    return b"".join(
+        _field(_GRAPH, changed) if number == _GRAPH else model[start:end] for number, _, start, end in _spans(model)
+    ), tuple(found)
+
+
+def _removable_zip_maps(graph: memoryview) -> list[ZipMap]:
+    """Return the ZipMap nodes that make an output which no other node reads, of a tensor that a node computes."""
+    outputs = [_text(output, 1) for output in _messages(graph, _OUTPUT)]
+    made: set[str] = set()
+    read: list[str] = []
+    candidates = []
+    for node in _messages(graph, _NODE):
+        fields = list(_fields(node))
+        inputs = [_decoded(value) for number, value in fields if number == _NODE_INPUT]
+        made.update(_decoded(value) for number, value in fields if number == _NODE_OUTPUT)
+        read += inputs
+        if _text(node, _OP_TYPE) == "ZipMap" and _text(node, _DOMAIN) == "ai.onnx.ml":
+            labels = _labels_of([value for number, value in fields if number == _ATTRIBUTE])
+            candidates.append(ZipMap(_text(node, _NODE_OUTPUT), inputs[0], labels))
+        elif any(number == _ATTRIBUTE and _has_graph(value) for number, value in fields):
+            return []  # a subgraph may read anything
+    return [
+        zip_map
+        for zip_map in candidates
+        if zip_map.labels
+        and outputs.count(zip_map.output) == 1
+        and zip_map.tensor in made
+        and zip_map.tensor not in outputs
+        and zip_map.output not in read
+        and sum(other.tensor == zip_map.tensor for other in candidates) == 1
+    ]
+
+
+def _labels_of(attributes: list[memoryview | int]) -> tuple[str, ...] | tuple[int, ...]:
+    strings: list[str] = []
+    integers: list[int] = []
+    for attribute in attributes:
+        if isinstance(attribute, memoryview):
+            name = _text(attribute, 1)
+            for number, value in _fields(attribute):
+                if name == "classlabels_strings" and number == 9:
+                    strings.append(_decoded(value))
+                elif name == "classlabels_int64s" and number == 8:
+                    integers += _varints(value)
+    return tuple(strings) or tuple(integers)
+
+
+def _has_graph(attribute: memoryview | int) -> bool:
+    return isinstance(attribute, memoryview) and any(number in (6, 11) for number, _ in _fields(attribute))
+
+
+def _text(message: memoryview | int, wanted: int) -> str:
+    """Return the last text with this number in a message, or an empty one."""
+    texts = [_decoded(value) for number, value in _fields(message) if number == wanted] if message else []
+    return texts[-1] if texts else ""
+
+
+def _decoded(value: memoryview | int) -> str:
+    return "" if isinstance(value, int) else str(value, "utf-8", "surrogateescape")
+
+
+# --- a model of one node --------------------------------------------------------------------------------------------
 
 
 def empty_sequence_model(data_type: int) -> bytes:
@@ -144,15 +264,24 @@ def _messages(message: memoryview, wanted: int) -> Iterator[memoryview]:
             yield value
 
 
-def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
+def _fields(message: memoryview | int) -> Iterator[tuple[int, memoryview | int]]:
     """Yield the number and the value of each field: a number, or the bytes of whatever else."""
+    for number, value, _, _ in _spans(message):
+        yield number, value
+
+
+def _spans(message: memoryview | int) -> Iterator[tuple[int, memoryview | int, int, int]]:
+    """Yield the number and the value of each field, and where it begins and ends."""
+    if isinstance(message, int):
+        raise ValueError("a number in place of a message")
     at = 0
     while at < len(message):
+        start = at
         key, at = _varint(message, at)
         kind = key & 7
         if kind == 0:
             number, at = _varint(message, at)
-            yield key >> 3, number
+            yield key >> 3, number, start, at
             continue
         if kind == 2:
             size, at = _varint(message, at)
@@ -160,9 +289,9 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
             size = 8 if kind == 1 else 4
         else:
             raise ValueError(f"a field of the unknown kind {kind}")
-        if at + size > len(message):
+        if not 0 <= size <= len(message) - at:
             raise ValueError("a field that is longer than its message")
-        yield key >> 3, message[at : at + size]
+        yield key >> 3, message[at : at + size], start, at + size
         at += size
 
 
@@ -188,6 +317,7 @@ def _varint(message: memoryview, at: int) -> tuple[int, int]:
         number |= (byte & 0x7F) << shift
         at, shift = at + 1, shift + 7
         if byte < 0x80:
+            number &= (1 << 64) - 1
             return (number - (1 << 64) if number >= 1 << 63 else number), at
     raise ValueError("a number that does not end")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +14,13 @@ from .errors import InvalidArgument, InvalidType, shown
 __all__ = ["SparseTensor", "sparse_tensor"]
 
 _FORMATS = ("coo", "csr", "block_sparse")
+_MOST_DIMENSIONS = 32
 Array = numpy.typing.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class SparseTensor:
-    """A sparse tensor; make one with `ortx.sparse_tensor`, or get one as an output.
+    """A sparse tensor; make one with `ortx.sparse_tensor`, which looks at its parts, or get one as an output.
 
     Attributes
     ----------
@@ -31,7 +33,8 @@ class SparseTensor:
     indices : numpy.ndarray or tuple of two
         Where they stand. For coo int64, of shape (elements, 2), or (elements,) counting through the rows; for csr the
         column of each element and, with one entry more than rows, where each row begins, both int64; for block_sparse
-        int32 of shape (2, blocks): row and column, in blocks.
+        int32 of shape (2, blocks): row and column, in blocks. (ONNX Runtime 1.31 takes block_sparse only where there
+        are as many blocks as a block has columns, and has no kernels for it.)
     """
 
     format: str
@@ -46,18 +49,19 @@ class SparseTensor:
 
     def to_dense(self) -> Array:
         """Return an array with all the zeros."""
-        dense = numpy.zeros(self.shape, self.dtype)
+        dense = numpy.zeros(self.shape, self.dtype)  # elements that stand at one place add up, as ONNX Runtime has it
         if isinstance(self.indices, tuple):
             columns, begins = self.indices
-            dense[numpy.repeat(numpy.arange(len(begins) - 1), numpy.diff(begins)), columns] = self.values
+            rows = numpy.repeat(numpy.arange(len(begins) - 1), numpy.diff(begins))
+            numpy.add.at(dense, (rows, columns), self.values)
         elif self.format == "block_sparse":
             _, rows, columns = self.values.shape
             for block, (row, column) in zip(self.values, self.indices.T, strict=True):
-                dense[row * rows : (row + 1) * rows, column * columns : (column + 1) * columns] = block
+                dense[row * rows : (row + 1) * rows, column * columns : (column + 1) * columns] += block
         elif self.indices.ndim == 1:
-            dense.reshape(-1)[self.indices] = self.values
+            numpy.add.at(dense.reshape(-1), self.indices, self.values)
         else:
-            dense[tuple(self.indices.T)] = self.values
+            numpy.add.at(dense, tuple(self.indices.T), self.values)
         return dense
 
     def to_scipy(self) -> Any:
@@ -118,50 +122,84 @@ def sparse_tensor(
         raise InvalidType(
             f"sparse_tensor: got {shown(data)}; expected what scipy.sparse has, or values with indices and a shape"
         )
-    sparse = SparseTensor(format or "coo", tuple(shape), *_parts(format or "coo", data, indices))
+    sparse = SparseTensor(format or "coo", _dimensions(shape), *_parts(format or "coo", data, indices))
     problem = problem_of(sparse)
     if problem:
         raise InvalidArgument(f"sparse_tensor: {problem}")
     return sparse
 
 
+def _dimensions(shape: object) -> tuple[int, ...]:
+    try:
+        return tuple(operator.index(size) for size in shape)  # type: ignore[attr-defined]
+    except TypeError:
+        raise InvalidType(f"sparse_tensor: shape: got {shown(shape)}; expected a tuple of integers") from None
+
+
 def _of_scipy(data: Any, format: str | None) -> SparseTensor:
     wanted = format or {"csr": "csr", "bsr": "block_sparse"}.get(data.format, "coo")
+    if getattr(data, "ndim", 2) != 2:
+        raise InvalidArgument(f"sparse_tensor: got {data.ndim} dimensions; expected two of what scipy.sparse has")
     if wanted == "csr":
-        whole = data.tocsr()
-        whole.sum_duplicates()
-        return sparse_tensor(whole.data, (whole.indices, whole.indptr), whole.shape, format=wanted)
+        rows = _canonical(data.tocsr(), data)
+        return sparse_tensor(rows.data, (rows.indices, rows.indptr), rows.shape, format=wanted)
     if wanted == "block_sparse":
-        whole = data.tobsr()
-        whole.sum_duplicates()
-        rows = numpy.repeat(numpy.arange(len(whole.indptr) - 1), numpy.diff(whole.indptr))
-        return sparse_tensor(whole.data, numpy.stack([rows, whole.indices]), whole.shape, format=wanted)
+        blocks = _canonical(data.tobsr(), data)
+        row_of = numpy.repeat(numpy.arange(len(blocks.indptr) - 1), numpy.diff(blocks.indptr))
+        return sparse_tensor(blocks.data, numpy.stack([row_of, blocks.indices]), blocks.shape, format=wanted)
     whole = data.tocoo(copy=True)
-    whole.sum_duplicates()  # also sorts
+    whole.sum_duplicates()
     order = numpy.lexsort((whole.col, whole.row))
     pairs = numpy.stack([whole.row[order], whole.col[order]], axis=1)
     return sparse_tensor(whole.data[order], pairs, whole.shape, format=wanted)
 
 
+def _canonical(converted: Any, given: Any) -> Any:
+    """Return a matrix with sorted indices and without duplicates; never the caller's own, changed."""
+    if converted.has_canonical_format:
+        return converted
+    changed = converted.copy() if converted is given else converted
+    changed.sum_duplicates()
+    return changed
+
+
 def _parts(format: str, values: object, indices: object) -> tuple[Array, Array | tuple[Array, Array]]:
+    if isinstance(values, numpy.ma.MaskedArray):
+        raise InvalidType("sparse_tensor: values: got a masked array; choose what masked elements mean with .filled()")
     try:
         array = numpy.ascontiguousarray(values)
-        if format == "csr":
-            pair: Any = indices
-            columns, begins = pair
-            return array, (numpy.ascontiguousarray(columns, numpy.int64), numpy.ascontiguousarray(begins, numpy.int64))
-        wanted = numpy.int32 if format == "block_sparse" else numpy.int64
-        whole: Any = indices
-        return array, numpy.ascontiguousarray(whole, wanted)
     except (TypeError, ValueError) as error:
-        raise InvalidType(
-            f"sparse_tensor: values and indices of {format}: expected arrays of numbers ({error})"
-        ) from None
+        raise InvalidType(f"sparse_tensor: values: got {shown(values)}; expected an array ({error})") from None
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    if format != "csr":
+        return array, _whole_numbers(indices, numpy.int32 if format == "block_sparse" else numpy.int64)
+    if not isinstance(indices, (tuple, list)) or len(indices) != 2:
+        raise InvalidType(f"sparse_tensor: indices: got {shown(indices)}; expected a pair: columns, row beginnings")
+    return array, (_whole_numbers(indices[0], numpy.int64), _whole_numbers(indices[1], numpy.int64))
+
+
+def _whole_numbers(indices: object, wanted: type[numpy.integer[Any]]) -> Array:
+    """Return indices as ONNX Runtime wants them, if that loses nothing."""
+    try:
+        given: Array = numpy.asarray(indices)
+    except (OverflowError, TypeError, ValueError):
+        given = numpy.array(None)
+    if given.size == 0:
+        return numpy.zeros(given.shape, wanted)
+    if given.dtype.kind in "iu" and (given.astype(wanted) == given).all():
+        return numpy.ascontiguousarray(given, wanted)
+    raise InvalidType(
+        f"sparse_tensor: indices: got {shown(indices)}; expected integers that fit into {wanted.__name__}"
+    )
 
 
 def problem_of(sparse: SparseTensor) -> str | None:
-    """Say in which respect the parts do not fit each other, or return None."""
+    """Say in which respect a sparse tensor is none that ONNX Runtime could read, or return None."""
     shape, values, indices = sparse.shape, sparse.values, sparse.indices
+    problem = _problem_of_layout(sparse)
+    if problem:
+        return problem
     if not shape or any(size < 0 for size in shape) or (len(shape) != 2 and sparse.format != "coo"):
         return f"shape: got {shape}; expected {'dimensions' if sparse.format == 'coo' else '(rows, columns)'}"
     if isinstance(indices, tuple):
@@ -178,6 +216,26 @@ def problem_of(sparse: SparseTensor) -> str | None:
         pairs = f"{(len(values), 2)} or " if len(shape) == 2 else ""
         return f"indices: got the shape {indices.shape}; expected {pairs}{(len(values),)}"
     return _problem_of_indices(indices, limits)
+
+
+def _problem_of_layout(sparse: SparseTensor) -> str | None:
+    pair = isinstance(sparse.indices, tuple) and len(sparse.indices) == 2
+    if sparse.format not in _FORMATS or pair != (sparse.format == "csr"):
+        return f"format: got {shown(sparse.format)}; expected one of {', '.join(_FORMATS)}, and indices of that form"
+    if not isinstance(sparse.shape, tuple) or len(sparse.shape) > _MOST_DIMENSIONS:
+        return f"shape: got {shown(sparse.shape)}; expected a tuple of at most {_MOST_DIMENSIONS} integers"
+    wanted = numpy.int32 if sparse.format == "block_sparse" else numpy.int64
+    for indices in sparse.indices if isinstance(sparse.indices, tuple) else (sparse.indices,):
+        if not isinstance(indices, numpy.ndarray) or indices.dtype != wanted or not _in_order(indices):
+            return f"indices: got {shown(indices)}; expected C-contiguous arrays of {wanted.__name__}"
+    values = sparse.values
+    if not isinstance(values, numpy.ndarray) or not values.dtype.isnative or not _in_order(values):
+        return f"values: got {shown(values)}; expected a C-contiguous array in native byte order"
+    return None
+
+
+def _in_order(array: Array) -> bool:
+    return array.flags.c_contiguous and array.flags.aligned
 
 
 def _problem_of_csr(shape: tuple[int, ...], values: Array, columns: Array, begins: Array) -> str | None:

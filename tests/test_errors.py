@@ -298,3 +298,33 @@ def test_an_error_does_not_spoil_the_session(failing_session):
     with pytest.raises(ortx.Error, match="Reshape"):
         failing_session.run({"x": np.ones(4, np.float32)})
     assert failing_session.run({"x": np.ones(15, np.float32)})["y"].shape == (3, 5)
+
+
+# --- tracebacks
+
+
+def test_a_traceback_names_the_file_the_line_and_the_function_in_which_it_was_raised(run_python):
+    """Cython remembers traceback entries by line number, and the parts of the core have the same numbers."""
+    done = run_python("""
+import traceback, ortx
+def place(call, *arguments):
+    try:
+        call(*arguments)
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        return last.filename.replace("\\\\", "/").rpartition("/")[2], last.lineno, last.name.partition(" ")[0]
+for call, *arguments in [
+    (ortx.load_custom_op_library, "nothing.so"), (ortx.session, "nothing.onnx"), (ortx.tensor, "x"),
+    (ortx.optional, 1, 1), (ortx.session, 3), (ortx.run_options, 3), (ortx.Outputs,), (ortx.Session,),
+]:
+    print(*place(call, *arguments))
+""")
+    parts = Path(ortx.__file__).parent / "_core.src"
+    for entry in done.stdout.splitlines():
+        file, line, function = entry.split()
+        folder = parts if file.endswith(".pxi") else parts.parent
+        lines = (folder / file).read_text(encoding="utf-8").splitlines()
+        assert "raise " in "".join(lines[int(line) - 2 : int(line)]), entry
+        above = [text for text in lines[: int(line)] if f" {function.rpartition('.')[2]}(" in text]
+        assert above, entry
+    assert len(done.stdout.splitlines()) == 8

@@ -342,10 +342,16 @@ def test_an_optional_type_for_an_input_that_is_required_is_refused(session):
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
-        (X.astype(np.float64), f"got float64 of shape (2,); expected {TYPE}: convert it with array.astype('float32')"),
-        (X.reshape(1, 2), f"got float32 of shape (1, 2); expected {TYPE}: 1 dimension, not 2"),
-        (np.ones(3, np.float32), f"got float32 of shape (3,); expected {TYPE}: dimension 0 must be 2, not 3"),
-        ("text", f"got 'text' (str), which is no array, buffer, list or number; expected {TYPE}"),
+        (
+            X.astype(np.float64),
+            "got float64 of shape (2,); expected float32 of shape (2,): convert it with array.astype('float32')",
+        ),
+        (X.reshape(1, 2), "got float32 of shape (1, 2); expected float32 of shape (2,): 1 dimension, not 2"),
+        (
+            np.ones(3, np.float32),
+            "got float32 of shape (3,); expected float32 of shape (2,): dimension 0 must be 2, not 3",
+        ),
+        ("text", "got 'text' (str), which is no array, buffer, list or number; expected float32 of shape (2,)"),
     ],
     ids=["type", "rank", "dimension", "text"],
 )

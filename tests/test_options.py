@@ -72,6 +72,7 @@ SESSION = {
     "initializers": INITIALIZERS,
     "prepacked_weights": CONTAINER,
     "keep_model": BOOLEAN,
+    "fast_zip_map": BOOLEAN,
     "coreml_compute_units": COMPUTE_UNITS,
     "coreml_create_mlprogram": BOOLEAN,
     "coreml_require_static_input_shapes": BOOLEAN,

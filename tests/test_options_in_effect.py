@@ -53,6 +53,7 @@ DEFAULTS = {
     "initializers": {},
     "prepacked_weights": None,
     "keep_model": False,
+    "fast_zip_map": True,
     "coreml_compute_units": None,
     "coreml_create_mlprogram": None,
     "coreml_require_static_input_shapes": None,
@@ -154,6 +155,7 @@ EXAMPLES = {
     "initializers": [lambda _: (UserDict(scale=SCALE), {"scale": SCALE})],
     "prepacked_weights": [lambda _: (container := CONTAINER(), container)],
     "keep_model": [same(True)],
+    "fast_zip_map": [same(False)],
     "coreml_compute_units": [lambda _: ("cpu_only", None)],
     "coreml_create_mlprogram": [lambda _: (True, None)],
     "coreml_require_static_input_shapes": [lambda _: (True, None)],
@@ -389,6 +391,7 @@ ANY_OPTIONS = st.fixed_dictionaries(
         "free_dimension_overrides": st.sampled_from([[], [OVERRIDE]]),
         "config_entries": st.dictionaries(st.sampled_from(list(ENTRIES)), st.sampled_from(["0", "1"])),
         "keep_model": st.booleans(),
+        "fast_zip_map": st.booleans(),
         "initializers": st.sampled_from([{}, {"scale": SCALE}]),
     },
 )
@@ -424,7 +427,7 @@ def test_what_is_said_is_json_if_there_are_no_arrays(model, place):
     table = {
         "providers": ["azure"],
         "optimized_model_path": place.folder / "größe.onnx",
-        "free_dimension_overrides": [OVERRIDE],
+        "free_dimension_overrides": [OVERRIDE | {"value": np.int64(1)}],
         "config_entries": ENTRIES,
         "custom_op_libraries": place.library,
         "intra_op_num_threads": np.int64(2),
@@ -493,9 +496,9 @@ def test_changing_what_was_given_changes_nothing(model, place):
             assert twin.options() == expected
 
 
-def test_a_closed_session_still_says_its_options(model, place):
+def test_a_closed_session_still_says_its_options_but_keeps_no_weights_for_it(model, place):
     session = ortx.session(model, everything(place), intra_op_num_threads=2)
-    expected = session.options()
+    expected = session.options() | {"initializers": {}, "prepacked_weights": None}
     session.close()
     assert session.options() == expected
     with ortx.session(model, session.options()) as twin:

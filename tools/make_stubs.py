@@ -35,14 +35,17 @@ import numpy.typing as npt
 from typing_extensions import Buffer
 
 from .library import LibraryInfo
-from .modelinfo import Metadata
+from .modelinfo import MemoryInfo, Metadata
 from .valueinfo import ValueInfo
 '''
 
 # What Python's data model says of a special method; Cython's slot wrappers say nothing.
 SPECIAL_METHODS = {
     "__array__": "(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]",
-    "__dlpack__": "(self, **keywords: Any) -> Any",
+    "__dlpack__": (
+        "(self, *, stream: Any = None, max_version: tuple[int, int] | None = None, "
+        "dl_device: tuple[int, int] | None = None, copy: bool | None = None) -> Any"
+    ),
     "__dlpack_device__": "(self) -> tuple[int, int]",
     "__contains__": "(self, name: object, /) -> bool",
     "__enter__": "(self) -> Self",
@@ -56,6 +59,10 @@ SPECIAL_METHODS = {
     "__iter__": "(self) -> Iterator[Any]",
     "__len__": "(self) -> int",
 }
+
+
+# All others are made by functions.
+PUBLIC_CLASSES = [_core.PrepackedWeights]
 
 
 def signature(function: object) -> str:
@@ -80,7 +87,9 @@ def class_lines(class_: type) -> Iterator[str]:
 
 def member_lines(class_: type) -> Iterator[str]:
     for name, member in vars(class_).items():
-        if name in SPECIAL_METHODS:
+        if name == "__init__" and class_ in PUBLIC_CLASSES:
+            yield "    def __init__(self) -> None: ..."
+        elif name in SPECIAL_METHODS:
             yield f"    def {name}{SPECIAL_METHODS[name]}: ..."
         elif name.startswith("_"):
             continue

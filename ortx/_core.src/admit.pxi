@@ -28,13 +28,17 @@ cdef object admit_array(const Slot* slot, info, object value):
         array = array_of_exporter(value)
     if isinstance(array, str):
         return f"{array}; expected {info}"
-    if "numpy.ma" in sys.modules and isinstance(array, numpy.ma.MaskedArray):
+    if is_masked(array):
         return f"got a masked array; expected {info}: choose what masked elements mean with .filled()"
     advice = mismatch(slot, array)
     if advice is not None:
         return f"got {array_words(array)}; expected {info}{advice}"
     # ORT knows no strides: this is the one copy that an array which is not C-contiguous (or misaligned) costs.
     return cnp.PyArray_FROM_OF(array, cnp.NPY_ARRAY_CARRAY_RO)
+
+
+cdef bint is_masked(array) except -1:
+    return "numpy.ma" in sys.modules and isinstance(array, numpy.ma.MaskedArray)
 
 
 cdef object admit_output(Signature signature, Py_ssize_t index, object value):
@@ -52,9 +56,10 @@ cdef object admit_output(Signature signature, Py_ssize_t index, object value):
     array = array_of_exporter(value, shared=True)
     if isinstance(array, str):
         return f"output {name!r}: {array}; expected a writable array or buffer: {info}"
-    advice = mismatch(slot, array)
-    if advice is not None:
-        return f"output {name!r}: got {array_words(array)}; expected {info}{advice}"
+    if mismatch(slot, array) is not None or is_masked(array):  # to convert it would not help: that makes another one
+        advice = wrong_shape(slot, array) if array.dtype == dtype_of(slot.tensor_type) else None
+        masked = "a masked array of " if is_masked(array) else ""
+        return f"output {name!r}: got {masked}{array_words(array)}; expected {info}{advice or ''}"
     if not cnp.PyArray_ISWRITEABLE(array):
         return f"output {name!r}: got a read-only array; expected a writable one: {info}"
     if not cnp.PyArray_ISCARRAY(array):
@@ -74,11 +79,16 @@ cdef object array_of_exporter(value, bint shared=False):
     try:
         if PyObject_CheckBuffer(value) and not isinstance(value, numpy.generic):
             return numpy.asarray(memoryview(value))  # the view, since numpy would take bytes for a string
-        if not shared and (hasattr(value, "__array__") or hasattr(value, "__array_interface__")):
+        as_array = not shared and (hasattr(value, "__array__") or hasattr(value, "__array_interface__"))
+        if hasattr(value, "__dlpack__") and hasattr(value, "__dlpack_device__"):
+            try:
+                return array_of_dlpack(value)
+            except (BufferError, NotImplementedError, TypeError, ValueError):
+                if not as_array:
+                    raise
+        if as_array:
             return numpy.asarray(value)
-        if hasattr(value, "__dlpack__"):
-            return numpy.from_dlpack(value)
-    except (BufferError, RuntimeError, TypeError, ValueError) as error:
+    except (BufferError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
         return f"got {shown(value)}, which cannot be read as an array ({error})"
     return f"got {shown(value)}, which is no array, buffer, list or number"
 
@@ -90,6 +100,9 @@ cdef object array_of_literal(value, dtype):
         return f"got {shown(value)}, which are no strings"
     try:
         natural = numpy.asarray(value)
+        if natural.dtype == numpy.float64 and dtype.kind in "iu" and all(
+                [type(item) is int for item in numpy.asarray(value, object).flat]):
+            natural = numpy.asarray(value, dtype)  # numpy makes floats of integers that no one type of its own holds
     except (ValueError, TypeError, OverflowError) as error:
         return f"got {shown(value)}, which numpy cannot make an array of ({error})"
     if natural.size == 0 and natural.dtype == numpy.float64:
@@ -122,7 +135,10 @@ cdef object array_of_small_literal(value, natural, dtype):
         array = natural.astype(dtype)
         if is_float:
             limits = ml_dtypes.finfo(dtype)
-            kept = ~numpy.isfinite(natural) | (natural >= float(limits.min)) & (natural <= float(limits.max))
+            again = array.astype(natural.dtype)  # some of these types lack infinity or NaN
+            kept = numpy.where(
+                numpy.isfinite(natural), (natural >= float(limits.min)) & (natural <= float(limits.max)),
+                (again == natural) | numpy.isnan(again) & numpy.isnan(natural))
         else:
             kept = array.astype(natural.dtype) == natural
     if not kept.all():
@@ -158,6 +174,30 @@ cdef str wrong_shape(const Slot* slot, array):
         f"{i} must be {slot.dims[i]}, not {array.shape[i]}"
         for i in range(slot.rank) if slot.dims[i] >= 0 and slot.dims[i] != array.shape[i]]
     return f": dimension {', '.join(wrong)}" if wrong else None
+
+
+cdef bint all_are_str(cnp.ndarray array) noexcept:
+    cdef PyObject** items = <PyObject**>cnp.PyArray_DATA(array)
+    cdef Py_ssize_t i
+    for i in range(cnp.PyArray_SIZE(array)):
+        if items[i] == NULL or not isinstance(<object>items[i], str):
+            return False
+    return True
+
+
+cdef object with_decoded_bytes(array):
+    """Return the array with bytes decoded, or what is in it that is neither str nor UTF-8."""
+    decoded = numpy.empty(array.shape, object)
+    for index, item in numpy.ndenumerate(array):
+        if isinstance(item, bytes):
+            try:
+                item = item.decode("utf-8")
+            except UnicodeDecodeError as error:
+                return f"got {shown(item)} at {index}, which is no UTF-8 ({error.reason})"
+        elif not isinstance(item, str):
+            return f"got {shown(item)} at {index} among the strings"
+        decoded[index] = item
+    return decoded
 
 
 cdef str array_words(array):

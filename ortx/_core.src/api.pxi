@@ -28,6 +28,16 @@ def _live_handles() -> dict[str, int]:
     return live_handles  # as a dict
 
 
+def _renew_setup_lock() -> None:
+    """Forget, in a forked child, what thread of the parent's held the lock."""
+    global setup_lock
+    setup_lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_setup_lock)
+
+
 @atexit.register
 def _note_exit() -> None:
     global finalizing

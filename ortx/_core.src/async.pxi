@@ -66,11 +66,13 @@ cdef object submit_run(Session session, inputs, output_names, run_options):
 
 
 cdef int require_worker(Session session) except -1:
-    threads = session.table.intra_op_num_threads
-    if threads < 2:
+    if session.table.intra_op_num_threads < 2:
+        advice = "open it with intra_op_num_threads=2 or more"
+        if session.table.disable_per_session_threads:
+            advice = "begin with ortx.configure(use_global_thread_pools=True, global_intra_op_num_threads=2) or more"
         raise NotSupported(
-            "submit: ONNX Runtime runs it on a thread of the session's own, and the session of "
-            f"{session.source} has none besides the caller's: open it with intra_op_num_threads=2 or more")
+            "submit: ONNX Runtime runs it on a thread of the session's pool, and that of "
+            f"{session.source} has none besides the caller's: {advice}")
     return 0
 
 
@@ -105,9 +107,9 @@ cdef int start_completion_thread() except -1:
     global completion_thread
     if completion_should_end:
         raise Error("submit: the interpreter is exiting")
-    if completion_thread is None or not completion_thread.is_alive():  # after fork() it is not
+    if completion_thread is None:
         with setup_lock:
-            if completion_thread is None or not completion_thread.is_alive():
+            if completion_thread is None:
                 thread = threading.Thread(target=_complete_runs, name="ortx-completion", daemon=True)
                 thread.start()
                 completion_thread = thread
@@ -156,7 +158,7 @@ cdef int complete_run(PendingRun run) except -1:
     try:
         emit_or_discard(run.ended.status)
         check(run.ended.status)
-        result = unmarshal(&run.frame, run.outputs, run.session.passed_through)
+        result = unmarshal(&run.frame, run.outputs, run.session.passed_through, run.session.zip_maps)
     except BaseException as error:
         run.future.set_exception(error)
     else:
@@ -188,6 +190,21 @@ cdef int wait_for_pending_runs(Session session) except -1:
         ended = ended.next
     PyThread_release_lock(ended_lock)
     return 0
+
+
+def _forget_runs_of_the_parent() -> None:
+    """Begin anew in a forked child, whose parent's threads do not exist there, whatever they were doing."""
+    global ended_lock, ended_wake, first_ended, last_ended, wake_is_open, unfinished_runs, completion_thread
+    ended_lock, ended_wake = PyThread_allocate_lock(), PyThread_allocate_lock()
+    PyThread_acquire_lock(ended_wake, WAIT_LOCK)
+    first_ended = last_ended = NULL
+    wake_is_open = False
+    unfinished_runs = 0
+    completion_thread = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_runs_of_the_parent)
 
 
 @atexit.register

@@ -49,14 +49,13 @@ cdef class IOBinding:
         admitted = admit_value(signature, index, value)
         if isinstance(admitted, str):
             raise CallError(f"bind_input: input {name!r}: {admitted}")
-        exported = array_of_exporter(value)
-        if isinstance(admitted, numpy.ndarray) and isinstance(exported, numpy.ndarray) and (
-                cnp.PyArray_DATA(exported) != cnp.PyArray_DATA(admitted)):
+        if isinstance(admitted, numpy.ndarray) and is_copy_of_array(
+                admitted, value.value if isinstance(value, Optional) else value):
             raise CallError(f"bind_input: input {name!r}: got an array that is not C-contiguous and aligned; bind "
                             "numpy.ascontiguousarray(array)")
         self.enter()
         try:
-            bound = value_of_admitted(admitted, signature.slots[index].element_type)
+            bound = feed_of(admitted, signature.slots[index].element_type)
             check(api.BindInput(self.handle, signature.slots[index].name, bound.handle))
             self.bound_inputs[signature.names[index]] = bound
             self.complete = False
@@ -225,22 +224,22 @@ cdef class IOBinding:
         api.ReleaseIoBinding(self.handle)
         self.handle = handle
         for name, bound in self.bound_inputs.items():
-            check(api.BindInput(handle, inputs.slots[inputs.find(name)].name, (<Value>bound).handle))
+            check(api.BindInput(handle, inputs.slots[inputs.find(name)].name, (<Feed>bound).handle))
         for name, (_, buffer) in self.bound_outputs.items():
-            self.bind_buffer(&outputs.slots[outputs.find(name)], None if buffer is None else (<Value>buffer).kept)
+            self.bind_buffer(&outputs.slots[outputs.find(name)], None if buffer is None else (<Feed>buffer).kept)
         self.generation = generation
         return 0
 
-    cdef Value bind_buffer(self, const Slot* slot, cnp.ndarray array):
+    cdef Feed bind_buffer(self, const Slot* slot, cnp.ndarray array):
         """Bind an output to a buffer; without one, or with one that elements have to be copied into, ORT allocates it.
 
         Return what was bound, which is to be kept, or None.
         """
-        cdef Value buffer
-        if array is None or slot.element_type == ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED:
+        cdef Feed buffer
+        if array is None or not is_written_in_place(slot):
             check(api.BindOutputToDevice(self.handle, slot.name, cpu_memory_info))
             return None
-        buffer = value_of_admitted(array, slot.element_type)
+        buffer = feed_over(array, slot.element_type)
         check(api.BindOutput(self.handle, slot.name, buffer.handle))
         return buffer
 
@@ -286,6 +285,8 @@ cdef class IOBinding:
                 if buffer is None:
                     value, values[i] = values[i], NULL
                     item = python_value(value, names[i])
+                    if self.session.zip_maps is not None:
+                        item = zipped(item, names[i], self.session.zip_maps)
                     found.append(item if spec is None else copied_into(spec, item, names[i]))
                 else:
                     found.append(spec)
@@ -295,6 +296,16 @@ cdef class IOBinding:
                     api.ReleaseValue(values[i])
             check(api.AllocatorFree(default_allocator, values))
         return make_outputs(names, tuple(found))
+
+
+cdef bint is_copy_of_array(cnp.ndarray admitted, value) except -1:
+    """Whether an array, or what exports one, was copied, so that later changes would not be seen."""
+    if isinstance(value, (list, tuple, int, float, complex, numpy.generic)):
+        return False  # cannot be changed, or is no memory at all
+    exported = array_of_exporter(value)
+    if isinstance(exported, str) or cnp.PyArray_SIZE(admitted) == 0:
+        return False
+    return not numpy.may_share_memory(exported, admitted) and not cnp.PyArray_ISCARRAY_RO(exported)
 
 
 cdef IOBinding make_io_binding(Session session):

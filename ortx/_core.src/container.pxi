@@ -1,8 +1,12 @@
 # Values that are no tensors: sequences are lists, maps are dicts, an optional without a value is None. Reading them.
 
+cdef enum:
+    SMALL_ITEM = 4096  # bytes; to copy so much costs less than to keep an OrtValue for it
+
+
 cdef object python_value(OrtValue* value, str name):
     """Return what Python has for a value, which is taken over, whether this succeeds or not."""
-    return python_of(own_value(value, None), name)
+    return python_of(own_value(value), name)
 
 
 cdef object python_of(Value owner, str name):
@@ -16,7 +20,7 @@ cdef object python_of(Value owner, str name):
         return array_over(owner, name)
     check(api.GetValueType(owner.handle, &onnx_type))
     if onnx_type == ONNX_TYPE_SEQUENCE:
-        return [python_of(item, name) for item in items_of(owner)]
+        return list_of(owner, name)
     if onnx_type == ONNX_TYPE_MAP:
         keys, values = items_of(owner)
         return dict(zip(array_over(keys, name).tolist(), array_over(values, name).tolist()))
@@ -24,6 +28,49 @@ cdef object python_of(Value owner, str name):
         return sparse_tensor_of(owner, name)
     word = ONNX_TYPE_WORDS.get(onnx_type, f"type {<int>onnx_type}")
     raise NotSupported(f"output {name!r} is {word}, which ortx cannot read")
+
+
+cdef list list_of(Value owner, str name):
+    """Return what a sequence holds. ORT copies each item, and small ones are copied once more, into numpy's memory."""
+    cdef size_t count = 0, i
+    cdef OrtValue* item = NULL
+    check(api.GetValueCount(owner.handle, &count))
+    items = []
+    for i in range(count):
+        check(api.GetValue(owner.handle, <int>i, default_allocator, &item))
+        value = own_value(item)
+        array = small_array(value)
+        items.append(python_of(value, name) if array is None else array)
+    return items
+
+
+cdef object small_array(Value owner):
+    """Return a copy of a small tensor in numpy's own memory; None if it is something else."""
+    cdef ONNXTensorElementDataType element_type = ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED
+    cdef const int64_t* shape = NULL
+    cdef ElementType* element
+    cdef size_t rank = 0, i, size
+    cdef int is_tensor = 0
+    cdef void* data = NULL
+    if api_version < 24:
+        return None
+    check(api.IsTensor(owner.handle, &is_tensor))
+    if not is_tensor:
+        return None
+    check(api.GetTensorElementTypeAndShapeDataReference(owner.handle, &element_type, &shape, &rank))
+    if not 0 <= <int>element_type < ELEMENT_TYPES or rank > cnp.NPY_MAXDIMS:
+        return None
+    element = &element_types[<int>element_type]
+    size = <size_t>element.item_size
+    for i in range(rank):
+        size *= <size_t>shape[i]
+    if element.type_number < 0 or size > SMALL_ITEM:
+        return None
+    array = cnp.PyArray_EMPTY(<int>rank, <cnp.npy_intp*>shape, element.type_number, 0)
+    check(api.GetTensorMutableData(owner.handle, &data))
+    if size:
+        memcpy(cnp.PyArray_DATA(array), data, size)
+    return array
 
 
 cdef list items_of(Value owner):
@@ -34,27 +81,34 @@ cdef list items_of(Value owner):
     items = []
     for i in range(count):
         check(api.GetValue(owner.handle, <int>i, default_allocator, &item))
-        items.append(own_value(item, None))
+        items.append(own_value(item))
     return items
 
 
-cdef Value make_container(ONNXType onnx_type, list values):
-    """Make a sequence of `Value` objects, or a map of two: its keys and its values."""
+cdef Feed make_container(ONNXType onnx_type, list parts, ONNXTensorElementDataType element_type):
+    """Make a sequence of feeds and of arrays of an element type, or a map of two: its keys and its values."""
     cdef OrtValue* made = NULL
-    cdef Py_ssize_t i, count = len(values)
-    cdef const OrtValue** handles = <const OrtValue**>malloc((count + 1) * sizeof(void*))
+    cdef Py_ssize_t i, count = 0
+    cdef OrtValue** handles = <OrtValue**>malloc((len(parts) + 1) * sizeof(OrtValue*))
     if handles == NULL:
         raise MemoryError()
     try:
-        for i in range(count):
-            handles[i] = (<Value>values[i]).handle
-        check(api.CreateValue(handles, <size_t>count, onnx_type, &made))
+        for part in parts:
+            if type(part) is Feed:
+                handles[count] = give_away(part)
+            else:
+                make_value(part, element_type, &handles[count])
+            count += 1
+        check(api.CreateValue(<const OrtValue* const*>handles, <size_t>count, onnx_type, &made))
     finally:
+        for i in range(count):  # the container has references of its own
+            api.ReleaseValue(handles[i])
+        live_handles.value -= count
         free(handles)
-    return own_value(made, values)  # whose memory it looks into
+    return make_feed(made, parts)  # whose memory it looks into
 
 
-cdef Value make_empty_sequence(element):
+cdef Feed make_empty_sequence(element):
     """Make a sequence of nothing, which CreateValue cannot: a model that consists of one node does."""
     cdef OrtSession* session = NULL
     cdef OrtSessionOptions* options = NULL
@@ -73,12 +127,12 @@ cdef Value make_empty_sequence(element):
         api.ReleaseSessionOptions(options)
         if session != NULL:
             api.ReleaseSession(session)
-    return own_value(made, None)
+    return make_feed(made, None)
 
 
 # --- sparse tensors -------------------------------------------------------------------------------------------------
 
-cdef Value make_sparse_value(sparse, ONNXTensorElementDataType element_type):
+cdef Feed make_sparse_value(sparse, ONNXTensorElementDataType element_type):
     """Make a sparse tensor over the arrays of a `SparseTensor`, which are checked already."""
     cdef OrtValue* made = NULL
     cdef cnp.ndarray values = sparse.values
@@ -91,19 +145,20 @@ cdef Value make_sparse_value(sparse, ONNXTensorElementDataType element_type):
     check(api.CreateSparseTensorWithValuesAsOrtValue(
         cpu_memory_info, cnp.PyArray_DATA(values), dense_shape, rank, <const int64_t*>cnp.PyArray_DIMS(values),
         <size_t>cnp.PyArray_NDIM(values), number_to_create(element_type), &made))
-    owner = own_value(made, sparse)
+    feed = make_feed(made, sparse)
     if sparse.format == "coo":
         check(api.UseCooIndices(made, <int64_t*>cnp.PyArray_DATA(first), <size_t>cnp.PyArray_SIZE(first)))
     elif sparse.format == "csr":
         second = sparse.indices[1]
+        rows = cnp.PyArray_SIZE(second) if cnp.PyArray_SIZE(first) else 0  # ORT wants either both or none
         check(api.UseCsrIndices(
             made, <int64_t*>cnp.PyArray_DATA(first), <size_t>cnp.PyArray_SIZE(first),
-            <int64_t*>cnp.PyArray_DATA(second), <size_t>cnp.PyArray_SIZE(second)))
+            <int64_t*>cnp.PyArray_DATA(second), <size_t>rows))
     else:
         check(api.UseBlockSparseIndices(
             made, <const int64_t*>cnp.PyArray_DIMS(first), <size_t>cnp.PyArray_NDIM(first),
             <int32_t*>cnp.PyArray_DATA(first)))
-    return owner
+    return feed
 
 
 cdef object sparse_tensor_of(Value owner, str name):
@@ -158,6 +213,8 @@ cdef tuple take_shape(OrtTensorTypeAndShapeInfo* info):
     try:
         check(api.GetTensorElementType(info, &element_type))
         check(api.GetDimensionsCount(info, &rank))
+        if rank > cnp.NPY_MAXDIMS:
+            raise NotSupported(f"a tensor of {rank} dimensions; numpy arrays have at most {cnp.NPY_MAXDIMS}")
         check(api.GetDimensions(info, dims, rank))
     finally:
         api.ReleaseTensorTypeAndShapeInfo(info)

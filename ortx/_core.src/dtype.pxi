@@ -46,6 +46,9 @@ cdef tuple ELEMENT_TYPE_ROWS = (
     (ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT8E8M0, "float8e8m0", "float8_e8m0fnu", 8, True),
 )
 cdef dict ELEMENT_TYPE_OF_WORD = {word: number for number, _, word, bits, _ in ELEMENT_TYPE_ROWS if bits != NO_TENSOR}
+# ... and by ONNX's own words: "float" is float32 there.
+cdef dict ELEMENT_TYPE_OF_ANY_WORD = ELEMENT_TYPE_OF_WORD | {
+    word: number for number, word, _, bits, _ in ELEMENT_TYPE_ROWS if bits != NO_TENSOR}
 cdef bint knows_ml_dtypes = False
 
 

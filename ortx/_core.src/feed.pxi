@@ -1,4 +1,4 @@
-# Any Python object -> what an input of any type takes: an array that fits, a Value that was made of it, or a sentence
+# Any Python object -> what an input of any type takes: an array that fits, a Feed that was made of it, or a sentence
 # (str) that says why neither is possible.
 
 cdef object admit_value(Signature signature, Py_ssize_t index, object value):
@@ -29,14 +29,9 @@ cdef object admit_value(Signature signature, Py_ssize_t index, object value):
     return f"got {shown(value)}; the input is {info}, which ortx cannot pass to a model"
 
 
-cdef Value value_of_admitted(object admitted, ONNXTensorElementDataType element_type):
-    """Return what was admitted as a Value."""
-    cdef OrtValue* made = NULL
-    if isinstance(admitted, Value):
-        return admitted
-    make_value(admitted, element_type, &made)
-    live_handles.value -= 1  # own_value counts it
-    return own_value(made, admitted)
+cdef Feed feed_of(object admitted, ONNXTensorElementDataType element_type):
+    """Return what was admitted as a Feed."""
+    return admitted if isinstance(admitted, Feed) else feed_over(admitted, element_type)
 
 
 cdef object admit_converted(const Slot* slot, info, value):
@@ -57,15 +52,19 @@ cdef object admit_strings(const Slot* slot, info, value):
         array = numpy.asarray(value, None if isinstance(value, numpy.ndarray) else object)
     except (TypeError, ValueError) as error:
         return f"got {shown(value)}, which numpy cannot make an array of ({error}); expected {info}"
+    if is_masked(array):
+        return f"got a masked array; expected {info}: choose what masked elements mean with .filled()"
     if array.dtype.kind not in "OUST":
         return f"got {array_words(array)}; expected {info}"
+    if array.dtype.kind == "U" and wrong_shape(slot, array) is None and cnp.PyArray_ISNOTSWAPPED(array):
+        feed = make_string_value_of_ucs4(cnp.PyArray_FROM_OF(array, cnp.NPY_ARRAY_CARRAY_RO))
+        if feed is not None:
+            return feed
     array = cnp.PyArray_FROM_OF(array if array.dtype.kind == "O" else array.astype(object), cnp.NPY_ARRAY_CARRAY_RO)
-    for item in array.flat:
-        if not isinstance(item, str):
-            array = with_decoded_bytes(array)
-            break
-    if isinstance(array, str):
-        return f"{array}; expected {info}"
+    if not all_are_str(array):
+        array = with_decoded_bytes(array)
+        if isinstance(array, str):
+            return f"{array}; expected {info}"
     advice = wrong_shape(slot, array)
     if advice is not None:
         return f"got strings of shape {array.shape}; expected {info}{advice}"
@@ -73,21 +72,6 @@ cdef object admit_strings(const Slot* slot, info, value):
         return make_string_value(array)
     except UnicodeEncodeError as error:
         return f"got {shown(error.object)}, which cannot be written as UTF-8 ({error.reason}); expected {info}"
-
-
-cdef object with_decoded_bytes(array):
-    """Return the array with bytes decoded, or what is in it that is neither str nor UTF-8."""
-    decoded = numpy.empty(array.shape, object)
-    for index, item in numpy.ndenumerate(array):
-        if isinstance(item, bytes):
-            try:
-                item = item.decode("utf-8")
-            except UnicodeDecodeError as error:
-                return f"got {shown(item)}, which is no UTF-8 ({error.reason})"
-        elif not isinstance(item, str):
-            return f"got {shown(item)} among the strings"
-        decoded[index] = item
-    return decoded
 
 
 cdef object admit_sequence(Signature signature, Py_ssize_t index, info, value):
@@ -106,11 +90,11 @@ cdef object admit_sequence(Signature signature, Py_ssize_t index, info, value):
         if isinstance(admitted, str):
             problems.append(f"element {position}: {admitted}")
         else:
-            values.append(value_of_admitted(admitted, slot.element_type))
+            values.append(admitted)
     if problems:
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
         return "; ".join(problems[:3]) + more
-    return make_container(ONNX_TYPE_SEQUENCE, values)
+    return make_container(ONNX_TYPE_SEQUENCE, values, slot.element_type)
 
 
 cdef object admit_map(info, value):
@@ -124,7 +108,7 @@ cdef object admit_map(info, value):
         if isinstance(admitted, str):
             return f"{what}s: {admitted}; expected {info}"
         parts.append(admitted)
-    return make_container(ONNX_TYPE_MAP, parts)
+    return make_container(ONNX_TYPE_MAP, parts, ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED)
 
 
 cdef object admit_elements(word, list items):
@@ -145,14 +129,17 @@ cdef object admit_elements(word, list items):
         return array
     if array.ndim != 1:
         return f"got {shown(items)}"
-    return value_of_admitted(array, number)
+    return feed_over(array, number)
 
 
 cdef object admit_sparse(info, value):
     from . import sparse
     number = <ONNXTensorElementDataType><int>ELEMENT_TYPE_OF_WORD.get(info.data_type, 0)
     if hasattr(value, "tocoo"):
-        value = sparse.sparse_tensor(value)
+        try:
+            value = sparse.sparse_tensor(value)
+        except InvalidArgument as error:
+            return f"{error}; expected {info}"
     if not isinstance(value, sparse.SparseTensor):
         return f"got {shown(value)}; expected an ortx.sparse_tensor(...), or what scipy.sparse has: {info}"
     problem = sparse.problem_of(value)

@@ -79,16 +79,21 @@ cdef inline int add_input(Frame* frame, const Slot* slot, cnp.ndarray array) exc
     return 0
 
 
-cdef int add_value(Frame* frame, const Slot* slot, Value value) except -1:
+cdef int add_feed(Frame* frame, const Slot* slot, Feed feed) except -1:
     """Add an input that was made of something else than an array that fits."""
     cdef Py_ssize_t i = frame.inputs_count
     frame.required_count += slot.required
     frame.input_names[i] = slot.name
-    frame.inputs[i] = give_away(value)
-    frame.input_arrays[i] = <PyObject*>value  # holds what the handle looks into
-    Py_INCREF(value)
+    frame.inputs[i] = give_away(feed)
+    frame.input_arrays[i] = <PyObject*>feed  # holds what the handle looks into
+    Py_INCREF(feed)
     frame.inputs_count = i + 1
     return 0
+
+
+cdef inline bint is_written_in_place(const Slot* slot) noexcept:
+    """Whether ORT writes an output into a buffer itself: not what it has in another form, nor what may be missing."""
+    return slot.element_type != ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED and slot.required
 
 
 cdef inline int add_output(Frame* frame, const Slot* slot, cnp.ndarray array) except -1:
@@ -97,7 +102,7 @@ cdef inline int add_output(Frame* frame, const Slot* slot, cnp.ndarray array) ex
     frame.output_names[i] = slot.name
     frame.outputs[i] = NULL
     frame.output_arrays[i] = NULL
-    if array is not None and slot.element_type != ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED:
+    if array is not None and is_written_in_place(slot):
         make_value(array, slot.element_type, &frame.outputs[i])
         frame.output_arrays[i] = <PyObject*>array
         Py_INCREF(array)
@@ -165,13 +170,13 @@ cdef tuple names_argument(names):
         raise InvalidType(f"output_names: got {shown(names)}; expected a list of names{hint}")
     names = tuple(names)
     if not names:
-        raise InvalidArgument("output_names: got an empty list; expected names of outputs, or None for all")
+        raise CallError("output_names: got an empty list; expected names of outputs, or None for all")
     if len(names) > 1:  # ORT would give one buffer to both
         seen = set()
         for name in names:
             if isinstance(name, str):
                 if name in seen:
-                    raise InvalidArgument(f"output_names: {name!r} is asked for twice")
+                    raise CallError(f"output_names: {name!r} is asked for twice")
                 seen.add(name)
     return names
 
@@ -223,7 +228,7 @@ cdef inline int add_simple_value(Frame* frame, const Slot* slot, PyObject* value
     if not cnp.PyArray_CheckExact(<object>value) or not fits(slot, <cnp.ndarray>value):
         return False
     if is_output:
-        if not cnp.PyArray_ISWRITEABLE(<cnp.ndarray>value):
+        if not cnp.PyArray_ISWRITEABLE(<cnp.ndarray>value) or not slot.required:
             return False
         add_output(frame, slot, <cnp.ndarray>value)
     else:
@@ -242,8 +247,8 @@ cdef int add_any_inputs(Frame* frame, Signature signature, inputs, list problems
         admitted = admit_value(signature, index, value)
         if isinstance(admitted, str):
             problems.append(f"input {signature.names[index]!r}: {admitted}")
-        elif isinstance(admitted, Value):
-            add_value(frame, &signature.slots[index], admitted)
+        elif isinstance(admitted, Feed):
+            add_feed(frame, &signature.slots[index], admitted)
         else:
             add_input(frame, &signature.slots[index], admitted)
     for index in range(<int>signature.count):
@@ -255,12 +260,19 @@ cdef int add_any_inputs(Frame* frame, Signature signature, inputs, list problems
 cdef Outputs add_any_outputs(Frame* frame, Signature signature, outputs, list problems):
     """Add output buffers of any form, None where ORT allocates; add to `problems`."""
     cdef int index
-    names, values = [], []
+    names, values, copied_later = [], [], []
     for index, value in indexed_values(signature, outputs, problems):
         admitted = admit_output(signature, index, value)
         if isinstance(admitted, str):
             problems.append(admitted)
         else:
+            if admitted is not None and not is_written_in_place(&signature.slots[index]):
+                for name, other in copied_later:
+                    if numpy.may_share_memory(admitted, other):
+                        problems.append(
+                            f"output {signature.names[index]!r}: shares memory with output {name!r}; give each a "
+                            "buffer of its own")
+                copied_later.append((signature.names[index], admitted))
             add_output(frame, &signature.slots[index], admitted)
             names.append(signature.names[index])
             values.append(value)
@@ -349,7 +361,7 @@ cdef int find_overlaps(Frame* frame, list problems) except -1:
 
 
 cdef inline bint overlap(PyObject* first, PyObject* second) noexcept:
-    """Whether two C-contiguous arrays have bytes in common; NULL (ORT allocates) has none, nor has a `Value`."""
+    """Whether two C-contiguous arrays have bytes in common; NULL (ORT allocates) has none, nor has a `Feed`."""
     if first == NULL or second == NULL or not cnp.PyArray_Check(<object>second):
         return False
     cdef char* first_data = <char*>cnp.PyArray_DATA(<cnp.ndarray>first)
@@ -361,7 +373,7 @@ cdef inline bint overlap(PyObject* first, PyObject* second) noexcept:
 
 # --- unmarshal ------------------------------------------------------------------------------------------------------
 
-cdef Outputs unmarshal(Frame* frame, Outputs outputs, Signature passed_through):
+cdef Outputs unmarshal(Frame* frame, Outputs outputs, Signature passed_through, dict zip_maps):
     """Put an array over each output that ORT allocated; the others are the caller's own objects already.
 
     `passed_through` is the input signature if the model names an input among its outputs, else None. ORT hands the
@@ -380,6 +392,8 @@ cdef Outputs unmarshal(Frame* frame, Outputs outputs, Signature passed_through):
             value = frame.outputs[i]
             frame.outputs[i] = NULL
             item = python_value(value, outputs._names[i])
+            if zip_maps is not None:
+                item = zipped(item, outputs._names[i], zip_maps)
             if passed_through is not None and passed_through.find(outputs._names[i]) >= 0:
                 item = copied(item)
             if outputs._values is not None and outputs._values[i] is not None:
@@ -388,6 +402,12 @@ cdef Outputs unmarshal(Frame* frame, Outputs outputs, Signature passed_through):
         PyTuple_SET_ITEM(values, i, item)
     outputs._values = values
     return outputs
+
+
+cdef object zipped(value, str name, dict zip_maps):
+    """Return the dictionaries of an output for which the native model gives a tensor."""
+    columns = zip_maps.get(name)
+    return value if columns is None else zip_map_dicts(value, columns, name)
 
 
 cdef object copied(value):
@@ -399,6 +419,8 @@ cdef object copied(value):
 cdef object copied_into(target, array, name):
     """Write an output that ORT cannot write there itself into the caller's buffer, and return that."""
     buffer = array_of_exporter(target, shared=True)
+    if array is None:
+        raise InvalidArgument(f"output {name!r}: got {array_words(buffer)}; the optional result has no value")
     if buffer.shape != array.shape:
         raise InvalidArgument(f"output {name!r}: got {array_words(buffer)}; the result is {array_words(array)}")
     buffer[...] = array

@@ -31,6 +31,17 @@ cdef object python_logger = None
 cdef tuple PYTHON_LEVELS = (10, 20, 30, 40, 50)
 
 
+def _renew_log_lock() -> None:
+    """Forget, in a forked child, what threads of the parent's were doing with the list."""
+    global log_lock, emitting
+    log_lock = PyThread_allocate_lock()
+    emitting = False
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_log_lock)
+
+
 cdef void receive_message(
         void* param, OrtLoggingLevel severity, const char* category, const char* logid, const char* code_location,
         const char* message) noexcept nogil:

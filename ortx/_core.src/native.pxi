@@ -27,17 +27,19 @@ cdef NativeSession open_native(str function, table, str source, str path, Py_buf
     ensure_env()
     libraries = unique_libraries(function, table.custom_op_libraries)
     initializers = {}
-    if table.free_dimension_overrides or table.initializers:
-        content = content_of_file(function, path) if view == NULL else content_of_buffer(view)
-        check_overrides(function, table.free_dimension_overrides, content)
-        if table.initializers:
-            initializers = shared_initializers(function, table.initializers, content, path)
-        content = None
+    is_needed = table.free_dimension_overrides or table.initializers
+    content = content_of_file(function, path, is_needed) if view == NULL else content_of_buffer(view)
+    check_overrides(function, table.free_dimension_overrides, content)
+    if table.initializers:
+        initializers = shared_initializers(function, table.initializers, content, path)
+    without_nodes, zip_maps = replaced_zip_maps(table, content)
+    content = None
     appended, failures = [], []
     try:
         try:
             session = create_native(
-                function, table, libraries, initializers, table.providers, appended, failures, path, view)
+                function, table, libraries, initializers, without_nodes, table.providers, appended, failures, path,
+                view)
         except InvalidProtobuf:
             raise
         except Error as error:
@@ -48,36 +50,42 @@ cdef NativeSession open_native(str function, table, str source, str path, Py_buf
                 raise EpFail(f"{function}: a session with {', '.join(appended)} cannot be made: {error}") from error
             failures += [(name, error) for name in appended]
             appended.clear()
-            session = create_native(function, table, libraries, initializers, (), appended, failures, path, view)
+            session = create_native(
+                function, table, libraries, initializers, without_nodes, (), appended, failures, path, view)
     except InvalidProtobuf as error:
         raise InvalidProtobuf(f"{source} is no ONNX model, or a damaged one ({error})") from None
     finally:
         emit_waiting_messages()
     for name, error in failures:
         warn(ProviderFallbackWarning, f"{name} cannot be used, so {source} runs without it: {error}")
+    session.zip_maps = zip_maps
     session.provider_names = (*appended, "CPUExecutionProvider")
     session.table = effective_options(table, session.provider_names, libraries)
     return session
 
 
 cdef NativeSession create_native(
-        str function, table, tuple libraries, dict initializers, providers, list appended, list failures, str path,
-        Py_buffer* view):
+        str function, table, tuple libraries, dict initializers, bytes without_nodes, providers, list appended,
+        list failures, str path, Py_buffer* view):
     """Make the native session; `appended` gets the providers that could be appended, `failures` the others, and why."""
     global open_sessions
     cdef NativeSession session = NativeSession.__new__(NativeSession)
     cdef PrepackedWeights weights = table.prepacked_weights
     cdef OrtSessionOptions* native = NULL
     cdef const ORTCHAR_T* c_path = NULL
+    cdef const void* model = NULL if view == NULL else view.buf
+    cdef size_t size = 0 if view == NULL else <size_t>view.len
     cdef list values = []  # ORT looks at the initializers until the session is made
     check(api.CreateSessionOptions(&native))
     try:
         fill_session_options(native, function, table)
         for library in libraries:
-            register_custom_ops(native, function, library)
+            register_custom_ops(native, f"{function}: option 'custom_op_libraries'", library)
         add_initializers(native, initializers, values)
         appended += append_providers(native, function, table, providers, failures)
-        if path is not None:
+        if without_nodes:
+            model, size = PyBytes_AS_STRING(without_nodes), <size_t>len(without_nodes)
+        elif path is not None:
             encoded_path = native_path(path)
             c_path = path_characters(encoded_path)
         with nogil:
@@ -85,13 +93,13 @@ cdef NativeSession create_native(
                 if c_path != NULL:
                     check(api.CreateSession(env, c_path, native, &session.handle))
                 else:
-                    check(api.CreateSessionFromArray(env, view.buf, <size_t>view.len, native, &session.handle))
+                    check(api.CreateSessionFromArray(env, model, size, native, &session.handle))
             elif c_path != NULL:
                 check(api.CreateSessionWithPrepackedWeightsContainer(
                     env, c_path, native, weights.handle, &session.handle))
             else:
                 check(api.CreateSessionFromArrayWithPrepackedWeightsContainer(
-                    env, view.buf, <size_t>view.len, native, weights.handle, &session.handle))
+                    env, model, size, native, weights.handle, &session.handle))
         session.prepacked_weights = weights
         session.initializers = initializers
         live_handles.session += 1
@@ -116,17 +124,55 @@ cdef object effective_options(table, tuple provider_names, tuple libraries):
         session_log_severity_level=process.log_severity_level if severity is None else severity)
 
 
+cdef object without_weights(table):
+    """Return the options of a closed session: they are no reason to keep weights in memory."""
+    import dataclasses
+    if not table.initializers and table.prepacked_weights is None:
+        return table
+    return dataclasses.replace(table, initializers=(), prepacked_weights=None)
+
+
+cdef tuple replaced_zip_maps(table, content):
+    """Return the model without its ZipMap nodes, and these; empty where they stay."""
+    from . import modelfile
+    if not table.fast_zip_map or table.optimized_model_path is not None or content is None:
+        return b"", ()
+    try:
+        return modelfile.without_zip_maps(content)
+    except ValueError:
+        return b"", ()  # damaged, or of another format: ORT has to say so
+
+
 cdef object content_of_buffer(Py_buffer* view):
     return PyMemoryView_FromMemory(<char*>view.buf, view.len, PyBUF_READ)
 
 
-cdef object content_of_file(str function, str path):
-    """Map a model's file; the map lives as long as somebody looks into it."""
+cdef object content_of_file(str function, str path, bint is_needed):
+    """Map a model's file; the map lives as long as somebody looks into it. None: it cannot be, and need not be."""
     try:
         with open(path, "rb") as file:
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except (OSError, ValueError) as error:  # ValueError: a file that cannot be mapped, such as a pipe
+        if not is_needed:
+            return None
         raise InvalidArgument(f"{function}: model_path: cannot read {path!r}: {error}") from None
+
+
+cdef str end_profile(NativeSession session, str source):
+    """Have the profile written, and return the name of its file."""
+    cdef char* name = NULL
+    with nogil:
+        check(api.SessionEndProfiling(session.handle, default_allocator, &name))
+    file = take_string(name)
+    emit_waiting_messages()
+    if not file:
+        raise Error(
+            f"end_profiling: {source} is not profiled (any more): open the session with profile_file_prefix=..., and "
+            "end profiling once")
+    if not os.path.exists(file):
+        raise NoSuchFile(
+            f"end_profiling: ONNX Runtime could not write {file!r}; profile_file_prefix needs a folder that exists")
+    return file
 
 
 cdef int wait_for_running_calls(Session session) except -1:
@@ -153,20 +199,21 @@ cdef int add_custom_op_library(Session session, path_or_library) except -1:
     check_library_file(f"{function}: path_or_library", path)
     while True:
         session.opened()
-        table = session.table
+        table, dynamic_options = session.table, session.dynamic_options
         libraries = unique_libraries(function, (*table.custom_op_libraries, path))
         if libraries == table.custom_op_libraries:
             return 0
         replacement = reopen_native(session, function, dataclasses.replace(table, custom_op_libraries=libraries))
         if input_signature(replacement.handle).infos != session.inputs.infos or (
-                output_signature(replacement.handle).infos != session.outputs.infos):
+                output_signature(replacement.handle, replacement.zip_maps).infos != session.outputs.infos):
             raise Error(  # the call path of other threads looks into the signatures that there are
                 f"{function}: {session.source} has other inputs or outputs than when the session was opened; make a "
                 "new session")
-        if session.dynamic_options:
-            set_dynamic_options(replacement, session.dynamic_options)
+        if dynamic_options:
+            set_dynamic_options(replacement, dynamic_options)
         session.opened()  # it may have been closed meanwhile
-        if session.table is table:  # otherwise another thread was faster, and its library has to be kept
+        # Otherwise another thread was faster, and its library or options have to be kept.
+        if session.table is table and session.dynamic_options is dynamic_options:
             return session.adopt(replacement)
 
 
@@ -182,7 +229,10 @@ cdef NativeSession reopen_native(Session session, str function, table):
         raise Error(
             f"{function}: the model of {session.source} was let go when the session had been opened; open it with "
             "keep_model=True to be able to open it again")
-    PyObject_GetBuffer(session.model, &view, PyBUF_SIMPLE)
+    try:
+        PyObject_GetBuffer(session.model, &view, PyBUF_SIMPLE)
+    except (BufferError, ValueError) as error:
+        raise Error(f"{function}: the buffer that {session.source} were loaded from is gone ({error})") from None
     try:
         return open_native(function, table, session.source, None, &view)
     finally:

@@ -54,6 +54,9 @@ def session(
     keep_model : bool, default False
         Keep the buffer that `ortx.session_from_bytes` was given, so that the session can be opened anew
         (`Session.register_custom_op_library`). The buffer may not be changed then.
+    fast_zip_map : bool, default True
+        Let ortx make the dictionaries of a ZipMap node at the end of a model (scikit-learn's converters write such) of
+        the tensor that the node reads: the same ones, sooner. The node itself is left out then.
     coreml_compute_units : str, optional
         ``"all"``, ``"cpu_only"``, ``"cpu_and_gpu"`` or ``"cpu_and_neural_engine"``. This and the following go with the
         provider ``"coreml"``; two that contradict each other are refused.
@@ -160,7 +163,8 @@ cdef Session open_session(str function, table, str source, str path, model, Py_b
     session.model = model if table.keep_model else None
     session.adopt(open_native(function, table, source, path, view))
     session.inputs = input_signature(session.native.handle)
-    session.outputs = output_signature(session.native.handle)
+    session.outputs = output_signature(session.native.handle, session.native.zip_maps)
+    session.zip_maps = zip_map_columns(session.native.zip_maps) or None
     if not session.inputs.index_of.keys().isdisjoint(session.outputs.names):
         session.passed_through = session.inputs
     return session

@@ -64,8 +64,10 @@ def optional(value: object | None = None, type_info: ValueInfo | str | None = No
             f"optional: type_info: got {shown(type_info)}; expected what session.input_info(name) returns, or ONNX's "
             "spelling of a type")
     cdef Optional made = Optional.__new__(Optional)
-    made.content = value.value if isinstance(value, Optional) else value
-    made.declared = type_info
+    made.content, made.declared = value, type_info
+    if isinstance(value, Optional):
+        made.content = value.value
+        made.declared = value.type_info if type_info is None else type_info
     return made
 
 

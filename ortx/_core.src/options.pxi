@@ -65,14 +65,15 @@ cdef int check_overrides(str function, overrides, model) except -1:
     `model` is the content of the file. Looked for is how either format writes such a text, so a text that is something
     else in the model may be taken for it, but none that the model has is missed.
     """
-    for by, key, _ in overrides:
+    for position, (by, key, _) in enumerate(overrides):
         text = key.encode()
         tag = b"\x12" if by == "name" else b"\x1a"  # field 2 or 3 of TensorShapeProto.Dimension
         in_onnx = tag + varint(len(text)) + text
         in_ort = len(text).to_bytes(4, "little") + text + b"\0"
         if not re.search(re.escape(in_onnx) + b"|" + re.escape(in_ort), model):
             raise OptionError(
-                f"{function}: option 'free_dimension_overrides': the model has no dimension of the {by} {key!r}")
+                f"{function}: option 'free_dimension_overrides'[{position}]['key']: the model has no dimension of the "
+                f"{by} {key!r}")
     return 0
 
 

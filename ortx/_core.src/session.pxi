@@ -70,7 +70,7 @@ cdef class Session:
         try:
             outputs = marshal_run("run", &frame, self.inputs, self.outputs, inputs, names)
             self.call(&frame, native_options)
-            return unmarshal(&frame, outputs, self.passed_through)
+            return unmarshal(&frame, outputs, self.passed_through, self.zip_maps)
         finally:
             frame_close(&frame)
 
@@ -117,7 +117,7 @@ cdef class Session:
         try:
             results = marshal_run_into(&frame, self.inputs, self.outputs, inputs, outputs)
             self.call(&frame, native_options)
-            return unmarshal(&frame, results, self.passed_through)
+            return unmarshal(&frame, results, self.passed_through, self.zip_maps)
         finally:
             frame_close(&frame)
 
@@ -326,20 +326,7 @@ cdef class Session:
         Raises `Error` if the session was not opened with ``profile_file_prefix``, or profiling has ended already, and
         `SessionClosed` if it is closed. Stands for ``SessionEndProfiling``.
         """
-        cdef char* name = NULL
-        cdef NativeSession native = self.opened()
-        with nogil:
-            check(api.SessionEndProfiling(native.handle, default_allocator, &name))
-        file = take_string(name)
-        emit_waiting_messages()
-        if not file:
-            raise Error(
-                f"end_profiling: {self.source} is not profiled (any more): open the session with "
-                "profile_file_prefix=..., and end profiling once")
-        if not os.path.exists(file):
-            raise NoSuchFile(
-                f"end_profiling: ONNX Runtime could not write {file!r}; profile_file_prefix needs a folder that exists")
-        return file
+        return end_profile(self.opened(), self.source)
 
     def profiling_start_time_ns(self) -> int:
         """Return when profiling began, in nanoseconds of ONNX Runtime's clock; 0 if the session is not profiled.
@@ -375,7 +362,10 @@ cdef class Session:
         """
         from . import config_keys
         changes = dict(config_keys.read_dynamic_options(options))
-        set_dynamic_options(self.opened(), changes)
+        generation = -1
+        while generation != self.generation:  # another thread may open the session anew meanwhile
+            generation = self.generation
+            set_dynamic_options(self.opened(), changes)
         self.dynamic_options = {**(self.dynamic_options or {}), **changes}
         emit_waiting_messages()
 
@@ -434,6 +424,7 @@ cdef class Session:
         wait_for_running_calls(self)
         wait_for_pending_runs(self)
         self.native = None
+        self.table = without_weights(self.table)
         emit_waiting_messages()
 
     cdef int adopt(self, NativeSession native) except -1:

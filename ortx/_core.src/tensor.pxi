@@ -6,7 +6,7 @@ cdef class Tensor:
 
     It looks into a numpy array's memory, which it keeps alive: `numpy` returns that array, without copying, and changes
     on either side are seen on the other. It is accepted wherever an input or an output buffer is, and by whatever takes
-    ``__array__`` or ``__dlpack__``.
+    a buffer (``memoryview``), ``__array__`` or ``__dlpack__`` (DLPack 1.1 and before 1.0), none of which copies.
     """
 
     def __init__(self):
@@ -38,6 +38,23 @@ cdef class Tensor:
         """Return the array; no copy."""
         return self.array
 
+    @property
+    def memory_info(self) -> MemoryInfo:
+        """Where the memory is, in ONNX Runtime's words. Raises `NotSupported` before ONNX Runtime 1.23."""
+        ensure_library()
+        return memory_info(cpu_memory_info)
+
+    def to(self, device: str) -> Tensor:
+        """Return the tensor in the memory of a device; itself if it is there already.
+
+        Raises `NotSupported` for every device but ``"cpu"``.
+        """
+        if not isinstance(device, str):
+            raise InvalidType(f"to: device: got {shown(device)}; expected a str such as 'cpu'")
+        if device.lower() not in ("cpu", "cpu:0"):
+            raise NotSupported(f"to: device: got {device!r}; ortx has tensors in the CPU's memory only: 'cpu'")
+        return self
+
     def tolist(self) -> Any:
         """Return the elements as nested lists, or as a number if there are no dimensions."""
         return self.array.tolist()
@@ -50,11 +67,14 @@ cdef class Tensor:
             return array
         return array.copy() if copy else array
 
-    def __dlpack__(self, **keywords):
-        return self.array.__dlpack__(**keywords)
+    def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
+        return lend(self.array, stream, max_version, dl_device, copy)
 
     def __dlpack_device__(self):
-        return self.array.__dlpack_device__()
+        return (1, 0)  # the CPU
+
+    def __getbuffer__(self, Py_buffer* view, int flags):
+        PyObject_GetBuffer(self.array, view, flags)
 
     def __len__(self):
         return len(self.array)
@@ -101,6 +121,8 @@ def tensor(
     if shape is not None or values is not None:
         raise InvalidType(f"tensor: got {shown(data)} with a shape or values; they go with the name of an element type")
     array = array_of_exporter(data)
+    if not isinstance(array, str) and is_masked(array):
+        raise InvalidType("tensor: got a masked array; choose what masked elements mean with .filled()")
     if isinstance(array, str):
         raise InvalidType(f"tensor: {array}; expected one, or the name of an element type with a shape")
     learn_ml_dtypes(import_it=False)
@@ -113,20 +135,21 @@ def tensor(
 
 cdef object string_array(str function, values):
     """Return a C-contiguous array of objects, all of them str."""
-    array = cnp.PyArray_FROM_OF(numpy.asarray(values, object), cnp.NPY_ARRAY_CARRAY)
-    for item in array.flat:
-        if not isinstance(item, str):
-            raise InvalidArgument(f"{function}: got {shown(item)} among the strings; expected str only")
+    array = cnp.PyArray_FROM_OF(numpy.asarray(values, object), cnp.NPY_ARRAY_CARRAY_RO)
+    if not all_are_str(array):
+        array = with_decoded_bytes(array)
+        if isinstance(array, str):
+            raise InvalidArgument(f"{function}: {array}; expected str only")
     return array
 
 
 cdef object new_array(str function, type_name, shape, values):
     """Make an array of a named element type."""
-    if type_name not in ELEMENT_TYPE_OF_WORD:
+    if type_name not in ELEMENT_TYPE_OF_ANY_WORD:
         raise InvalidArgument(
             f"{function}: got the element type {shown(type_name, True)}{nearest(type_name, ELEMENT_TYPE_OF_WORD)}; "
             f"expected one of {', '.join(ELEMENT_TYPE_OF_WORD)}")
-    dtype = dtype_of(ELEMENT_TYPE_OF_WORD[type_name])
+    dtype = dtype_of(ELEMENT_TYPE_OF_ANY_WORD[type_name])
     try:
         dimensions = tuple([operator.index(size) for size in shape])
     except TypeError:

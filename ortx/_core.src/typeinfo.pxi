@@ -170,14 +170,18 @@ cdef class Signature:
         return f"<Signature {', '.join(self.names)}>"
 
 
-cdef Signature make_signature(list infos, Py_ssize_t initializers, str kind):
-    """Make a Signature of ValueInfos, the last `initializers` of which are overridable initializers."""
+cdef Signature make_signature(list infos, Py_ssize_t initializers, str kind, list native_names=None):
+    """Make a Signature of ValueInfos, the last `initializers` of which are overridable initializers.
+
+    `native_names` are what ORT calls them, if that is something else.
+    """
     cdef Signature signature = Signature.__new__(Signature)
     cdef Py_ssize_t i, count = len(infos)
     signature.kind = kind
     signature.infos = tuple(infos)
     signature.names = tuple([sys.intern(info.name) for info in infos])
-    signature.encoded_names = tuple([name.encode("utf-8", "surrogateescape") for name in signature.names])
+    encoded = [name.encode("utf-8", "surrogateescape") for name in native_names or signature.names]
+    signature.encoded_names = tuple(encoded)
     signature.index_of = {name: i for i, name in enumerate(signature.names)}
     signature.nested = {}
     signature.initializers = initializers
@@ -229,7 +233,10 @@ cdef Signature input_signature(const OrtSession* session):
     return make_signature(inputs + initializers, len(initializers), "input")
 
 
-cdef Signature output_signature(const OrtSession* session):
+cdef Signature output_signature(const OrtSession* session, tuple zip_maps):
+    """Read the outputs; in place of the tensors behind `zip_maps` stands what the user sees."""
     outputs = session_infos(
         session, api.SessionGetOutputCount, api.SessionGetOutputName, api.SessionGetOutputTypeInfo)
-    return make_signature(outputs, 0, "output")
+    info_of = {zip_map.tensor: zip_map_info(zip_map) for zip_map in zip_maps}
+    native_names = [info.name for info in outputs]
+    return make_signature([info_of.get(info.name, info) for info in outputs], 0, "output", native_names)

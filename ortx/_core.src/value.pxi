@@ -6,6 +6,7 @@ cdef enum:
 
 
 @cython.final
+@cython.freelist(64)
 cdef class Value:
     """The owner of an output's memory: the ``base`` of the arrays that ortx returns."""
 
@@ -27,6 +28,22 @@ cdef class Value:
             api.ReleaseValue(self.handle)
 
 
+@cython.final
+cdef class Feed:
+    """The owner of a value that goes into a model."""
+
+    def __cinit__(self):
+        self.handle = NULL
+
+    def __init__(self):
+        raise TypeError("Feed cannot be made directly; Session.run makes them of what it is given")
+
+    def __dealloc__(self):
+        if self.handle != NULL and not finalizing:
+            live_handles.value -= 1
+            api.ReleaseValue(self.handle)
+
+
 cdef inline int make_value(cnp.ndarray array, ONNXTensorElementDataType element_type, OrtValue** value) except -1:
     """Make an OrtValue over the array's own memory. The array must be C-contiguous and must outlive the value."""
     check(api.CreateTensorWithDataAsOrtValue(
@@ -37,18 +54,34 @@ cdef inline int make_value(cnp.ndarray array, ONNXTensorElementDataType element_
     return 0
 
 
-cdef inline Value own_value(OrtValue* value, object kept):
-    """Make the owner of an OrtValue, which is counted; `kept` is what it looks into."""
+cdef inline Value own_value(OrtValue* value):
+    """Make the owner of an OrtValue that ORT has allocated."""
     cdef Value owner = Value.__new__(Value)
     owner.handle = value
-    owner.kept = kept
     live_handles.value += 1
     return owner
 
 
-cdef inline OrtValue* give_away(Value owner) noexcept:
+cdef inline Feed make_feed(OrtValue* value, object kept):
+    """Make the owner of an OrtValue, and of what that looks into."""
+    cdef Feed feed = Feed.__new__(Feed)
+    feed.handle = value
+    feed.kept = kept
+    live_handles.value += 1
+    return feed
+
+
+cdef inline Feed feed_over(cnp.ndarray array, ONNXTensorElementDataType element_type):
+    """Make a tensor over an array's memory."""
+    cdef OrtValue* value = NULL
+    make_value(array, element_type, &value)
+    live_handles.value -= 1  # make_feed counts it
+    return make_feed(value, array)
+
+
+cdef inline OrtValue* give_away(Feed feed) noexcept:
     """Take the OrtValue out of its owner, with the duty to release it and to count that."""
-    value, owner.handle = owner.handle, NULL
+    value, feed.handle = feed.handle, NULL
     return value
 
 
@@ -106,7 +139,7 @@ cdef inline object array_at(Value owner, void* data, int type_number, const int6
     return array
 
 
-cdef Value make_string_value(cnp.ndarray array):
+cdef Feed make_string_value(cnp.ndarray array):
     """Make a string tensor of an array of objects, all of them str; they are copied.
 
     Raises UnicodeEncodeError if one of them cannot be written as UTF-8.
@@ -119,22 +152,45 @@ cdef Value make_string_value(cnp.ndarray array):
     check(api.CreateTensorAsOrtValue(
         default_allocator, <const int64_t*>cnp.PyArray_DIMS(array), <size_t>cnp.PyArray_NDIM(array),
         ONNX_TENSOR_ELEMENT_DATA_TYPE_STRING, &value))
-    owner = own_value(value, None)
+    feed = make_feed(value, None)
     for i in range(cnp.PyArray_SIZE(array)):
         text = PyUnicode_AsUTF8AndSize(<object>items[i], &size)
         check(api.GetResizedStringTensorElementBuffer(value, <size_t>i, <size_t>size, &place))
         memcpy(place, text, <size_t>size)
-    return owner
+    return feed
 
 
-cdef Value make_packed_value(cnp.ndarray array, ONNXTensorElementDataType element_type):
+cdef Feed make_string_value_of_ucs4(cnp.ndarray array):
+    """Make a string tensor of a C-contiguous array of numpy's ``U`` type, or return None if it holds a surrogate."""
+    cdef OrtValue* value = NULL
+    cdef const uint32_t* characters = <const uint32_t*>cnp.PyArray_DATA(array)
+    cdef char* place = NULL
+    cdef Py_ssize_t i, size, length, width = cnp.PyArray_ITEMSIZE(array) // 4
+    check(api.CreateTensorAsOrtValue(
+        default_allocator, <const int64_t*>cnp.PyArray_DIMS(array), <size_t>cnp.PyArray_NDIM(array),
+        ONNX_TENSOR_ELEMENT_DATA_TYPE_STRING, &value))
+    feed = make_feed(value, None)
+    for i in range(cnp.PyArray_SIZE(array)):
+        length = width
+        while length > 0 and characters[length - 1] == 0:  # numpy fills with NULs
+            length -= 1
+        size = utf8_of_ucs4(characters, length, NULL)
+        if size < 0:
+            return None
+        check(api.GetResizedStringTensorElementBuffer(value, <size_t>i, <size_t>size, &place))
+        utf8_of_ucs4(characters, length, place)
+        characters += width
+    return feed
+
+
+cdef Feed make_packed_value(cnp.ndarray array, ONNXTensorElementDataType element_type):
     """Make a tensor of elements that are smaller than a byte, of a C-contiguous array with one byte for each."""
     cdef OrtValue* value = NULL
     cdef void* data = NULL
     check(api.CreateTensorAsOrtValue(
         default_allocator, <const int64_t*>cnp.PyArray_DIMS(array), <size_t>cnp.PyArray_NDIM(array),
         number_to_create(element_type), &value))
-    owner = own_value(value, None)
+    feed = make_feed(value, None)
     check(api.GetTensorMutableData(value, &data))
     pack(<unsigned char*>cnp.PyArray_DATA(array), <unsigned char*>data, cnp.PyArray_SIZE(array), bits_of(element_type))
-    return owner
+    return feed

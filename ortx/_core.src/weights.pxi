@@ -17,6 +17,9 @@ cdef class PrepackedWeights:
         check(api.CreatePrepackedWeightsContainer(&self.handle))
         live_handles.prepacked_weights += 1
 
+    def __init__(self):
+        """Take no arguments."""
+
     def __dealloc__(self):
         if self.handle != NULL and not finalizing:
             live_handles.prepacked_weights -= 1
@@ -90,7 +93,7 @@ cdef int add_initializers(OrtSessionOptions* native, dict arrays, list values) e
     """Add the arrays to the options. `values` gets what has to live until the session is made."""
     cdef cnp.ndarray array
     for name, array in arrays.items():
-        value = value_of_admitted(array, element_type_of(array))
+        value = feed_over(array, element_type_of(array))
         values.append(value)
         encoded = name.encode("utf-8", "surrogateescape")
         check(api.AddInitializer(native, PyBytes_AS_STRING(encoded), value.handle))

@@ -1,0 +1,587 @@
+"""Sparse tensors: made, checked, and through models (`sparse.py`, `_core.src/container.pxi`)."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import weakref
+
+import ml_dtypes
+import numpy as np
+import onnx
+import pytest
+import scipy.sparse
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from onnx import TensorProto, helper, numpy_helper
+
+import ortx
+
+DENSE = np.array([[0, 2, 0], [3, 0, 4]], np.float32)
+VALUES = np.array([2, 3, 4], np.float32)
+PAIRS = [[0, 1], [1, 0], [1, 2]]
+LINEAR = [1, 3, 5]
+CSR = ([1, 0, 2], [0, 1, 3])
+EYE = np.eye(3, dtype=np.float32)
+BLOCKS = np.arange(1, 9, dtype=np.float32).reshape(2, 2, 2)
+BLOCKS_AT = [[0, 1], [1, 0]]  # rows, columns
+BLOCKS_DENSE = np.array([[0, 0, 1, 2], [0, 0, 3, 4], [5, 6, 0, 0], [7, 8, 0, 0]], np.float32)
+SCIPY_FORMATS = ["coo", "csr", "csc", "bsr", "lil", "dok", "dia"]
+
+
+def coo(values=VALUES, indices=PAIRS, shape=(2, 3)) -> ortx.SparseTensor:
+    return ortx.sparse_tensor(values, indices, shape)
+
+
+def csr(values=VALUES, indices=CSR, shape=(2, 3)) -> ortx.SparseTensor:
+    return ortx.sparse_tensor(values, indices, shape, format="csr")
+
+
+def blocks(values=BLOCKS, indices=BLOCKS_AT, shape=(4, 4)) -> ortx.SparseTensor:
+    return ortx.sparse_tensor(values, indices, shape, format="block_sparse")
+
+
+# --- models
+
+
+def build(nodes, inputs, outputs, sparse_initializers=()) -> bytes:
+    graph = helper.make_graph(list(nodes), "graph", inputs, outputs, sparse_initializer=list(sparse_initializers))
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString()
+
+
+def sparse(name: str, element_type: int = TensorProto.FLOAT, shape=(None, None)) -> onnx.ValueInfoProto:
+    return helper.make_value_info(name, helper.make_sparse_tensor_type_proto(element_type, shape))
+
+
+def dense(name: str, element_type: int = TensorProto.FLOAT, shape=None) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, element_type, shape)
+
+
+def product(element_type: int = TensorProto.FLOAT, shape=(None, None)) -> bytes:
+    """y = x @ b, with x sparse"""
+    node = helper.make_node("SparseToDenseMatMul", ["x", "b"], ["y"], domain="com.microsoft")
+    return build([node], [sparse("x", element_type, shape), dense("b", element_type)], [dense("y", element_type)])
+
+
+def passing_on(element_type: int = TensorProto.FLOAT, shape=None) -> bytes:
+    """Give the sparse input x itself as an output; z and y are there for the node."""
+    node = helper.make_node("Identity", ["z"], ["y"])
+    return build([node], [sparse("x", element_type, shape), dense("z")], [sparse("x", element_type, shape), dense("y")])
+
+
+def constant() -> onnx.SparseTensorProto:
+    return helper.make_sparse_tensor(
+        numpy_helper.from_array(VALUES, "w"), numpy_helper.from_array(np.array(LINEAR), "at"), [2, 3]
+    )
+
+
+def constant_output() -> bytes:
+    return build([helper.make_node("Constant", [], ["w"], sparse_value=constant())], [], [sparse("w", shape=(2, 3))])
+
+
+def initializer_output() -> bytes:
+    node = helper.make_node("Identity", ["z"], ["y"])
+    return build([node], [dense("z")], [sparse("w", shape=(2, 3)), dense("y")], [constant()])
+
+
+@pytest.fixture(scope="module")
+def multiplier():
+    with ortx.session_from_bytes(product(), intra_op_num_threads=2) as session:
+        yield session
+
+
+@pytest.fixture(scope="module")
+def passer():
+    with ortx.session_from_bytes(passing_on(), intra_op_num_threads=2) as session:
+        yield session
+
+
+def run_into(session, x):
+    y = np.zeros((2, 3), np.float32)
+    assert session.run_into([x, EYE], [y])["y"] is y
+    return y
+
+
+def bound(session, x):
+    binding = session.create_io_binding()
+    binding.bind_input("x", x)
+    binding.bind_input("b", EYE)
+    binding.bind_output("y")
+    return binding.run()["y"]
+
+
+WAYS = {
+    "run": lambda session, x: session.run({"x": x, "b": EYE})["y"],
+    "run_into": run_into,
+    "submit": lambda session, x: session.submit([x, EYE]).result(timeout=60)["y"],
+    "binding": bound,
+}
+FORMS = {"coo": coo, "csr": csr, "linear coo": lambda: coo(indices=LINEAR), "block_sparse": blocks}
+DENSES = {"coo": DENSE, "csr": DENSE, "linear coo": DENSE, "block_sparse": BLOCKS_DENSE}
+
+
+def assert_same_parts(got: ortx.SparseTensor, wanted: ortx.SparseTensor) -> None:
+    assert isinstance(got, ortx.SparseTensor)
+    assert (got.format, got.shape, got.dtype) == (wanted.format, wanted.shape, wanted.dtype)
+    np.testing.assert_array_equal(got.values, wanted.values, strict=True)
+    assert type(got.indices) is type(wanted.indices)
+    np.testing.assert_array_equal(got.indices, wanted.indices)
+
+
+# --- made of parts
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_parts_make_the_whole(form):
+    made = FORMS[form]()
+    np.testing.assert_array_equal(made.to_dense(), DENSES[form], strict=True)
+    assert made.format == form.split()[-1]
+    assert made.shape == DENSES[form].shape
+    assert made.dtype == np.float32
+    assert repr(made) == (
+        f"<ortx.SparseTensor {made.format} float32 of shape {made.shape}, {2 if form == 'block_sparse' else 3} values>"
+    )
+
+
+def test_parts_of_the_right_form_are_not_copied():
+    pairs, columns, begins = np.array(PAIRS), np.array(CSR[0]), np.array(CSR[1])
+    at = np.array(BLOCKS_AT, np.int32)
+    assert coo(VALUES, pairs).values is VALUES
+    assert coo(VALUES, pairs).indices is pairs
+    made = csr(VALUES, (columns, begins))
+    assert (made.values is VALUES, made.indices[0] is columns, made.indices[1] is begins) == (True, True, True)
+    made = blocks(BLOCKS, at)
+    assert (made.values is BLOCKS, made.indices is at) == (True, True)
+
+
+def test_other_parts_become_what_onnx_runtime_wants():
+    made = coo(np.repeat(VALUES, 2)[::2], np.array(PAIRS, np.int16).T.copy().T)
+    assert made.values.flags.c_contiguous
+    assert made.indices.flags.c_contiguous
+    assert made.indices.dtype == np.int64
+    assert [part.dtype for part in csr(indices=[np.array(part, np.int32) for part in CSR]).indices] == [np.int64] * 2
+    assert blocks().indices.dtype == np.int32
+    assert coo([2.5, 3], LINEAR[:2]).dtype == np.float64
+
+
+def test_any_number_of_dimensions_is_counted_through():
+    made = ortx.sparse_tensor([1, 2], [1, 23], (2, 3, 4))
+    dense = np.zeros(24, int)
+    dense[[1, 23]] = [1, 2]
+    np.testing.assert_array_equal(made.to_dense(), dense.reshape(2, 3, 4))
+    assert ortx.sparse_tensor([5], [2], (4,)).to_dense().tolist() == [0, 0, 5, 0]
+
+
+@pytest.mark.parametrize(
+    ("values", "indices", "shape", "format", "words"),
+    [
+        (VALUES, LINEAR, (), None, "shape: got (); expected dimensions"),
+        (VALUES, LINEAR, (2, -3), None, "shape: got (2, -3); expected dimensions"),
+        (np.ones((3, 1)), LINEAR, (2, 3), None, "values: got the shape (3, 1); expected one dimension"),
+        (1.0, LINEAR, (2, 3), None, "indices: got the shape (3,); expected (1, 2) or (1,)"),
+        (VALUES, [1, 3], (2, 3), None, "indices: got the shape (2,); expected (3, 2) or (3,)"),
+        (VALUES, [[0, 1, 0]] * 3, (2, 3), None, "indices: got the shape (3, 3); expected (3, 2) or (3,)"),
+        (VALUES, PAIRS, (2, 3, 1), None, "indices: got the shape (3, 2); expected (3,)"),
+        (VALUES, PAIRS, (6,), None, "indices: got the shape (3, 2); expected (3,)"),
+        (VALUES, [1, 3, 6], (2, 3), None, "indices: 6 is out of bounds for the shape"),
+        (VALUES, [1, -1, 5], (2, 3), None, "indices: -1 is out of bounds for the shape"),
+        (VALUES, [[0, 1], [2, 0], [1, 2]], (2, 3), None, "indices: 2 is out of bounds for the shape"),
+        (VALUES, [[0, 1], [1, 0], [1, 3]], (2, 3), None, "indices: 3 is out of bounds for the shape"),
+        (VALUES, [[0, 1], [1, 0], [-1, 2]], (2, 3), None, "indices: -1 is out of bounds for the shape"),
+        (VALUES, [0, 0, 0], (0, 3), None, "indices: 0 is out of bounds for the shape"),
+        (VALUES, CSR, (2, 3, 1), "csr", "shape: got (2, 3, 1); expected (rows, columns)"),
+        (VALUES, CSR, (6,), "csr", "shape: got (6,); expected (rows, columns)"),
+        (VALUES, ([1, 0], [0, 1, 3]), (2, 3), "csr", "values and columns: got the shapes (3,) and (2,)"),
+        (BLOCKS, (BLOCKS, [0, 1, 3]), (2, 3), "csr", "values and columns: got the shapes (2, 2, 2) and (2, 2, 2)"),
+        (VALUES, ([1, 0, 2], [0, 1]), (2, 3), "csr", "row beginnings: got the shape (2,); expected (3,)"),
+        (VALUES, ([1, 0, 2], [1, 1, 3]), (2, 3), "csr", "row beginnings: expected numbers that go from 0 up to 3"),
+        (VALUES, ([1, 0, 2], [0, 1, 2]), (2, 3), "csr", "row beginnings: expected numbers that go from 0 up to 3"),
+        (VALUES, ([1, 0, 2], [0, 1, 4]), (2, 3), "csr", "row beginnings: expected numbers that go from 0 up to 3"),
+        (VALUES, ([1, 0, 2], [0, 4, 3]), (2, 3), "csr", "row beginnings: expected numbers that go from 0 up to 3"),
+        (VALUES, ([1, 0, 3], [0, 1, 3]), (2, 3), "csr", "indices: 3 is out of bounds for the shape"),
+        (VALUES, ([1, -1, 2], [0, 1, 3]), (2, 3), "csr", "indices: -1 is out of bounds for the shape"),
+        (BLOCKS, BLOCKS_AT, (4, 4, 1), "block_sparse", "shape: got (4, 4, 1); expected (rows, columns)"),
+        (
+            BLOCKS[0],
+            BLOCKS_AT,
+            (4, 4),
+            "block_sparse",
+            "values: got the shape (2, 2); expected (blocks, rows, columns)",
+        ),
+        (BLOCKS[:, :0], BLOCKS_AT, (4, 4), "block_sparse", "values: got the shape (2, 0, 2); expected (blocks, "),
+        (BLOCKS, BLOCKS_AT, (4, 5), "block_sparse", "shape: got (4, 5); expected multiples of the blocks' (2, 2)"),
+        (BLOCKS, BLOCKS_AT, (3, 4), "block_sparse", "shape: got (3, 4); expected multiples of the blocks' (2, 2)"),
+        (BLOCKS, [0, 1], (4, 4), "block_sparse", "indices: got the shape (2,); expected (2, 2)"),
+        (BLOCKS, [[0, 1, 0], [1, 0, 1]], (4, 4), "block_sparse", "indices: got the shape (2, 3); expected (2, 2)"),
+        (BLOCKS, [[0, 2], [1, 0]], (4, 4), "block_sparse", "indices: 2 is out of bounds for the shape"),
+        (BLOCKS, [[0, 1], [2, 0]], (4, 6), "block_sparse", None),
+        (BLOCKS, [[0, 1], [3, 0]], (4, 6), "block_sparse", "indices: 3 is out of bounds for the shape"),
+        (BLOCKS, [[0, -1], [1, 0]], (4, 4), "block_sparse", "indices: -1 is out of bounds for the shape"),
+        (VALUES, LINEAR, (2, 3), "cso", "format: got 'cso' (str); expected one of coo, csr, block_sparse"),
+    ],
+)
+def test_parts_that_do_not_fit_each_other_are_refused(values, indices, shape, format, words):
+    if words is None:
+        assert ortx.sparse_tensor(values, indices, shape, format=format).shape == shape
+        return
+    with pytest.raises(ortx.InvalidArgument) as caught:
+        ortx.sparse_tensor(values, indices, shape, format=format)
+    assert str(caught.value).startswith(f"sparse_tensor: {words}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((DENSE,), "expected what scipy.sparse has, or values with indices and a shape"),
+        ((VALUES, LINEAR), "expected what scipy.sparse has, or values with indices and a shape"),
+        ((VALUES, None, (2, 3)), "expected what scipy.sparse has, or values with indices and a shape"),
+        (("text",), "got 'text' (str); expected what scipy.sparse has"),
+        ((VALUES, ["a", "b", "c"], (2, 3)), "values and indices of coo: expected arrays of numbers"),
+        ((VALUES, [[1], [2, 3]], (2, 3)), "values and indices of coo: expected arrays of numbers"),
+        (([[1], [2, 3]], LINEAR, (2, 3)), "values and indices of coo: expected arrays of numbers"),
+    ],
+)
+def test_what_is_no_sparse_tensor_is_refused(arguments, words):
+    with pytest.raises(ortx.InvalidType) as caught:
+        ortx.sparse_tensor(*arguments)
+    assert str(caught.value).startswith("sparse_tensor: ")
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("indices", [LINEAR, CSR[:1], (*CSR, CSR[0])], ids=["list", "one", "three"])
+def test_csr_needs_a_pair(indices):
+    with pytest.raises(ortx.InvalidType, match="sparse_tensor: values and indices of csr: expected arrays of numbers"):
+        csr(indices=indices)
+
+
+# --- from and to scipy
+
+
+@pytest.mark.parametrize("kind", ["array", "matrix"])
+@pytest.mark.parametrize("format", SCIPY_FORMATS)
+def test_whatever_scipy_has_is_taken(multiplier, format, kind):
+    whole = getattr(scipy.sparse, f"{format}_{kind}")(DENSE)
+    made = ortx.sparse_tensor(whole)
+    assert made.format == {"csr": "csr", "bsr": "block_sparse"}.get(format, "coo")
+    np.testing.assert_array_equal(made.to_dense(), DENSE, strict=True)
+    for wanted in ("coo", "csr", "block_sparse"):
+        converted = ortx.sparse_tensor(whole, format=wanted)
+        assert converted.format == wanted
+        np.testing.assert_array_equal(converted.to_dense(), DENSE, strict=True)
+    if format != "bsr":
+        for way in WAYS.values():
+            np.testing.assert_array_equal(way(multiplier, whole), DENSE, strict=True)
+
+
+def test_the_values_of_scipys_csr_are_not_copied():
+    whole = scipy.sparse.csr_array(DENSE)
+    assert np.shares_memory(ortx.sparse_tensor(whole).values, whole.data)
+
+
+def test_duplicates_of_a_coo_matrix_are_summed_in_a_copy(multiplier):
+    rows, columns, values = np.array([1, 0, 1, 1]), np.array([2, 1, 0, 2]), np.array([1, 2, 3, 3], np.float32)
+    whole = scipy.sparse.coo_array((values, (rows, columns)), shape=(2, 3))
+    made = ortx.sparse_tensor(whole)
+    assert (made.values.tolist(), made.indices.tolist()) == ([2, 3, 4], PAIRS)
+    np.testing.assert_array_equal(made.to_dense(), DENSE)
+    np.testing.assert_array_equal(multiplier.run([whole, EYE])[0], DENSE)
+    np.testing.assert_array_equal(ortx.sparse_tensor(whole, format="csr").to_dense(), DENSE)
+    assert (whole.row.tolist(), whole.data.tolist()) == ([1, 0, 1, 1], [1, 2, 3, 3])
+
+
+def test_duplicates_of_compressed_formats_are_summed():
+    values, begins = np.array([1, 1, 3, 4], np.float32), np.array([0, 2, 4])
+    made = ortx.sparse_tensor(scipy.sparse.csr_array((values, np.array([1, 1, 0, 2]), begins), shape=(2, 3)))
+    assert (made.format, made.values.tolist()) == ("csr", [2, 3, 4])
+    np.testing.assert_array_equal(made.to_dense(), DENSE)
+    twice = scipy.sparse.bsr_array((np.stack([BLOCKS[0]] * 2), np.array([1, 1]), np.array([0, 2, 2])), shape=(4, 4))
+    made = ortx.sparse_tensor(twice)
+    np.testing.assert_array_equal(made.values, [2 * BLOCKS[0]])
+    assert made.indices.tolist() == [[0], [1]]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_scipy_gets_the_same_matrix(form):
+    whole = FORMS[form]().to_scipy()
+    assert isinstance(whole, scipy.sparse.sparray)
+    assert whole.format == {"block_sparse": "bsr", "csr": "csr"}.get(form, "coo")
+    np.testing.assert_array_equal(whole.toarray(), DENSES[form], strict=True)
+    if form == "block_sparse":
+        assert whole.blocksize == (2, 2)
+    np.testing.assert_array_equal(ortx.sparse_tensor(whole).to_dense(), DENSES[form], strict=True)
+
+
+def test_scipy_is_asked_for_when_it_is_needed(monkeypatch, run_python):
+    code = """
+    import sys, ortx
+    made = ortx.sparse_tensor([1.0], [1], (2, 2))
+    assert made.to_dense().tolist() == [[0, 1], [0, 0]]
+    assert "scipy" not in sys.modules
+    """.replace("\n    ", "\n")
+    done = run_python(code)
+    assert done.returncode == 0, done.stderr
+    monkeypatch.setitem(sys.modules, "scipy.sparse", None)
+    with pytest.raises(ImportError):
+        coo().to_scipy()
+
+
+@settings(deadline=None)
+@given(
+    hnp.arrays(
+        st.sampled_from(["float32", "int64"]),
+        hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=6),
+        elements=st.integers(-3, 3),
+    ),
+    st.sampled_from(SCIPY_FORMATS),
+    st.sampled_from(["coo", "csr", "block_sparse"]),
+)
+def test_any_matrix_survives_scipy_and_back(array, scipy_format, format):
+    made = ortx.sparse_tensor(getattr(scipy.sparse, f"{scipy_format}_array")(array), format=format)
+    np.testing.assert_array_equal(made.to_dense(), array, strict=True)
+    np.testing.assert_array_equal(made.to_scipy().toarray(), array)
+
+
+# --- into a model
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("form", ["coo", "csr"])
+def test_a_sparse_tensor_is_multiplied(multiplier, form, way):
+    x = FORMS[form]()
+    np.testing.assert_array_equal(WAYS[way](multiplier, x), DENSE, strict=True)
+    b = np.arange(12, dtype=np.float32).reshape(3, 4)
+    np.testing.assert_array_equal(multiplier.run([x, b])[0], DENSE @ b)
+    assert_same_parts(x, FORMS[form]())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "int64", "uint32", "uint64"])
+def test_matrices_of_every_type_that_has_a_kernel_are_multiplied(dtype):
+    element_type = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    x, b = DENSE.astype(dtype), np.arange(12).reshape(3, 4).astype(dtype)
+    with ortx.session_from_bytes(product(element_type)) as session:
+        assert session.input_info("x").type.startswith("sparse_tensor(")
+        for whole in (scipy.sparse.coo_array(x), scipy.sparse.csr_array(x)):
+            y = session.run([whole, b])[0]
+            np.testing.assert_array_equal(y, x @ b, strict=True)
+
+
+def test_onnx_runtime_multiplies_neither_counted_indices_nor_blocks(multiplier):
+    with pytest.raises(ortx.Error, match="Expecting COO 2-D indices shape"):
+        multiplier.run([coo(indices=LINEAR), EYE])
+    with pytest.raises(ortx.Error):
+        multiplier.run([blocks(), np.eye(4, dtype=np.float32)])
+
+
+@pytest.mark.parametrize("indices", [np.zeros((0, 2)), []], ids=["pairs", "counted"])
+def test_a_coo_matrix_of_zeros_is_multiplied(multiplier, indices):
+    y = multiplier.run([coo(np.zeros(0, np.float32), indices), EYE])[0]
+    np.testing.assert_array_equal(y, np.zeros((2, 3), np.float32), strict=True)
+
+
+def test_the_order_of_the_elements_does_not_matter(multiplier):
+    mixed = coo(VALUES[[2, 0, 1]], [PAIRS[2], PAIRS[0], PAIRS[1]])
+    np.testing.assert_array_equal(mixed.to_dense(), DENSE)
+    np.testing.assert_array_equal(multiplier.run([mixed, EYE])[0], DENSE)
+    mixed = csr(np.array([2, 4, 3], np.float32), ([1, 2, 0], [0, 1, 3]))
+    np.testing.assert_array_equal(mixed.to_dense(), DENSE)
+    np.testing.assert_array_equal(multiplier.run([mixed, EYE])[0], DENSE)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (DENSE, "(ndarray); expected an ortx.sparse_tensor(...), or what scipy.sparse has: sparse_tensor(float)"),
+        (DENSE.tolist(), "(list); expected an ortx.sparse_tensor(...)"),
+        (None, "got None; expected sparse_tensor(float)"),
+        (
+            coo(VALUES.astype("float64")),
+            "got <ortx.SparseTensor coo float64 of shape (2, 3), 3 values>; expected float32",
+        ),
+        (coo(VALUES.astype("int32")), "expected float32 values: sparse_tensor(float)"),
+        (coo(VALUES.astype(ml_dtypes.bfloat16)), "expected float32 values"),
+        (coo(np.array(["a", "b", "c"])), "expected float32 values"),
+        (scipy.sparse.csr_array(DENSE.astype("float64")), "got <ortx.SparseTensor csr float64 of shape (2, 3)"),
+    ],
+)
+def test_what_is_no_such_sparse_tensor_is_refused(multiplier, value, words):
+    for call in (multiplier.run, multiplier.submit):
+        with pytest.raises(ortx.CallError) as caught:
+            call([value, EYE])
+        assert "input 'x': got " in str(caught.value)
+        assert words in str(caught.value)
+    with pytest.raises(ortx.CallError, match="bind_input: input 'x': got "):
+        multiplier.create_io_binding().bind_input("x", value)
+
+
+def test_a_sparse_tensor_is_no_dense_input(multiplier):
+    for value in (coo(), scipy.sparse.coo_array(EYE)):
+        with pytest.raises(ortx.CallError, match="input 'b': got .*which is no array, buffer, list or number"):
+            multiplier.run([coo(), value])
+
+
+def test_the_shape_that_a_model_declares_is_checked():
+    with ortx.session_from_bytes(product(shape=("n", 3))) as session:
+        np.testing.assert_array_equal(session.run([coo(), EYE])[0], DENSE)
+        with pytest.raises(ortx.CallError, match=r"input 'x': got <.* of shape \(2, 4\), 3 values>; expected"):
+            session.run([coo(shape=(2, 4)), EYE])
+        with pytest.raises(ortx.CallError, match=r"of shape \(6,\), 3 values>; expected"):
+            session.run([coo(indices=LINEAR, shape=(6,)), EYE])
+
+
+def test_parts_that_were_changed_are_checked_once_more(multiplier):
+    pairs, columns, begins = np.array(PAIRS), np.array(CSR[0]), np.array(CSR[1])
+    x, compressed = coo(indices=pairs), csr(indices=(columns, begins))
+    pairs[1, 1] = 99
+    columns[1] = -5
+    with pytest.raises(ortx.CallError, match="input 'x': indices: 99 is out of bounds for the shape"):
+        multiplier.run([x, EYE])
+    with pytest.raises(ortx.CallError, match="input 'x': indices: -5 is out of bounds for the shape"):
+        multiplier.run([compressed, EYE])
+    columns[1], begins[1] = 0, 77
+    with pytest.raises(ortx.CallError, match="input 'x': row beginnings: expected numbers that go from 0 up to 3"):
+        multiplier.run([compressed, EYE])
+
+
+# --- out of a model
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_sparse_input_that_is_passed_on_is_a_copy(passer, form):
+    x = FORMS[form]()
+    for outputs in (
+        passer.run([x, 0.0]),
+        passer.run_into([x, 0.0], {"x": None, "y": None}),
+        passer.submit([x, 0.0]).result(timeout=60),
+    ):
+        got = outputs["x"]
+        assert_same_parts(got, x)
+        np.testing.assert_array_equal(got.to_dense(), DENSES[form], strict=True)
+        assert not np.shares_memory(got.values, x.values)
+        assert not any(
+            np.shares_memory(ours, theirs)
+            for ours, theirs in zip(np.atleast_2d(got.indices), np.atleast_2d(x.indices), strict=True)
+        )
+
+
+@pytest.mark.parametrize(
+    ("word", "number"),
+    [
+        ("float16", TensorProto.FLOAT16),
+        ("float64", TensorProto.DOUBLE),
+        ("bool", TensorProto.BOOL),
+        ("int8", TensorProto.INT8),
+        ("uint16", TensorProto.UINT16),
+        ("int64", TensorProto.INT64),
+        ("bfloat16", TensorProto.BFLOAT16),
+        ("float8_e5m2", TensorProto.FLOAT8E5M2),
+        ("float8_e8m0fnu", 24),
+    ],
+)
+def test_sparse_tensors_have_every_type_of_a_byte_or_more(word, number):
+    dtype = np.dtype(getattr(ml_dtypes, word, word))
+    x = coo(np.array([1, 0.5, 2] if dtype.kind != "b" else [1, 1, 1]).astype(dtype))
+    with ortx.session_from_bytes(passing_on(number)) as session:
+        assert_same_parts(session.run([x, 0.0])["x"], x)
+
+
+@pytest.mark.parametrize(
+    ("shape", "indices"), [((24,), [0, 5, 23]), ((2, 3, 4), [0, 5, 23]), ((24,) + (1,) * 9, [1, 2, 3])], ids=len
+)
+def test_counted_indices_go_through_with_any_number_of_dimensions(passer, shape, indices):
+    x = coo(VALUES, indices, shape)
+    assert_same_parts(passer.run([x, 0.0])["x"], x)
+
+
+def test_a_coo_tensor_of_zeros_goes_through(passer):
+    for shape in ((2, 3), (0, 3), (2, 0)):
+        got = passer.run([coo(np.zeros(0, np.float32), np.zeros((0, 2)), shape), 0.0])["x"]
+        assert (got.format, got.shape, got.values.shape) == ("coo", shape, (0,))
+        np.testing.assert_array_equal(got.to_dense(), np.zeros(shape, np.float32), strict=True)
+
+
+@pytest.mark.parametrize("model", [constant_output, initializer_output], ids=["constant", "initializer"])
+def test_a_sparse_constant_of_the_model_is_an_output(model):
+    wanted = ortx.sparse_tensor(VALUES, LINEAR, (2, 3))
+    with ortx.session_from_bytes(model(), intra_op_num_threads=2) as session:
+        inputs = [0.0] * len(session.input_names())
+        binding = session.create_io_binding()
+        for name in session.input_names():
+            binding.bind_input(name, 0.0)
+        binding.bind_output("w")
+        first, second = binding.run()["w"], binding.run()["w"]
+        for got in (
+            session.run(inputs)["w"],
+            session.run_into(inputs, {"w": None})["w"],
+            session.submit(inputs).result(timeout=60)["w"],
+            first,
+            second,
+        ):
+            assert got.format == "coo"
+            np.testing.assert_array_equal(got.to_dense(), wanted.to_dense(), strict=True)
+        assert not np.shares_memory(first.values, second.values)
+        first.values[:] = 0
+        assert session.run(inputs)["w"].values.tolist() == VALUES.tolist()
+
+
+def test_a_sparse_output_takes_no_buffer(passer):
+    with pytest.raises(ortx.CallError, match=r"(?s)output 'x': got .*; expected None, since sparse_tensor\(float\)"):
+        passer.run_into([coo(), 0.0], {"x": np.zeros((2, 3), np.float32)})
+
+
+# --- who keeps what alive
+
+
+def test_a_sparse_output_outlives_the_session():
+    session = ortx.session_from_bytes(constant_output())
+    got = session.run([])[0]
+    session.close()
+    del session
+    gc.collect()
+    values, indices = got.values, got.indices
+    del got
+    gc.collect()
+    _ = [np.full(3, -1, np.float32) for _ in range(100)]
+    assert values.tolist() == VALUES.tolist()
+    assert indices.reshape(-1).tolist() in (LINEAR, np.ravel(PAIRS).tolist())
+
+
+@pytest.mark.parametrize("form", ["coo", "csr"])
+def test_what_is_bound_is_kept_until_the_binding_goes(multiplier, form):
+    values = np.arange(1, 4, dtype=np.float32)
+    indices = np.array(PAIRS) if form == "coo" else (np.array(CSR[0]), np.array(CSR[1]))
+    parts = [weakref.ref(part) for part in (values, *(indices if form == "csr" else [indices]))]
+    binding = multiplier.create_io_binding()
+    binding.bind_input("x", ortx.sparse_tensor(values, indices, (2, 3), format=form))
+    binding.bind_input("b", EYE)
+    binding.bind_output("y")
+    del values, indices
+    gc.collect()
+    _ = [np.full(3, -1, np.int64) for _ in range(100)]
+    assert [part() is None for part in parts] == [False] * len(parts)
+    assert binding.run()["y"].tolist() == [[0, 1, 0], [2, 0, 3]]
+    binding.clear_inputs()
+    assert [part() is None for part in parts] == [True] * len(parts)
+
+
+def test_a_bound_matrix_of_scipy_may_go_at_once(multiplier):
+    binding = multiplier.create_io_binding()
+    binding.bind_input("b", EYE)
+    binding.bind_output("y")
+    for make in (scipy.sparse.coo_array, scipy.sparse.csr_array, scipy.sparse.csc_array):
+        binding.bind_input("x", make(DENSE))
+        gc.collect()
+        _ = [np.full(3, -1, np.int64) for _ in range(100)]
+        np.testing.assert_array_equal(binding.run()["y"], DENSE)
+
+
+def test_a_bound_sparse_tensor_is_not_copied(multiplier):
+    x = coo(VALUES.copy())
+    binding = multiplier.create_io_binding()
+    binding.bind_input("x", x)
+    binding.bind_input("b", EYE)
+    binding.bind_output("y")
+    binding.run()
+    x.values[:] = [7, 8, 9]
+    assert binding.run()["y"].tolist() == [[0, 7, 0], [8, 0, 9]]
