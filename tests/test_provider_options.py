@@ -451,7 +451,10 @@ def test_a_dimension_that_the_model_does_not_have_is_refused(tmp_path, by):
     path = tmp_path / "denoted.onnx"
     path.write_bytes(denoted())
     before = _core._live_handles()
-    expected = f"option 'free_dimension_overrides': the model has no dimension of the {by} 'no_such_dimension'"
+    expected = (
+        r"option 'free_dimension_overrides'\[1\]\['key'\]: "
+        f"the model has no dimension of the {by} 'no_such_dimension'"
+    )
     for model, make in ((path, ortx.session), (denoted(), ortx.session_from_bytes)):
         with pytest.raises(ortx.OptionError, match=expected):
             make(model, free_dimension_overrides=[override("name", "batch", 3), override(by, "no_such_dimension", 3)])

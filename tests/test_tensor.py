@@ -88,7 +88,7 @@ def test_what_cannot_be_used_as_it_is_is_copied_once():
         (("int8", (1,), [1.5]), ortx.InvalidArgument, "which holds float64"),
         ((X, (4,)), ortx.InvalidType, "they go with the name of an element type"),
         ((X.astype(">f4"),), ortx.InvalidArgument, "big-endian"),
-        ((np.array(["a", 1], object),), ortx.InvalidArgument, "got 1 (int) among the strings"),
+        ((np.array(["a", 1], object),), ortx.InvalidArgument, "got 1 (int) at (1,) among the strings"),
         ((np.array([1j]),), ortx.InvalidArgument, "which ORT has no element type for"),
         ((3,), ortx.InvalidType, "which is no array"),
         (([1, 2],), ortx.InvalidType, "which is no array"),

@@ -80,7 +80,7 @@ cdef object array_of_exporter(value, bint shared=False):
         if PyObject_CheckBuffer(value) and not isinstance(value, numpy.generic):
             return numpy.asarray(memoryview(value))  # the view, since numpy would take bytes for a string
         as_array = not shared and (hasattr(value, "__array__") or hasattr(value, "__array_interface__"))
-        if hasattr(value, "__dlpack__") and hasattr(value, "__dlpack_device__"):
+        if hasattr(value, "__dlpack__"):
             try:
                 return array_of_dlpack(value)
             except (BufferError, NotImplementedError, TypeError, ValueError):

@@ -45,10 +45,9 @@ cdef object array_of_dlpack(value):
     """Return an array over the memory that `value` lends; nothing is copied. Raises BufferError if that cannot be."""
     cdef BorrowedMemory memory = BorrowedMemory.__new__(BorrowedMemory)
     cdef DLTensor* tensor
-    device_type, device_id = value.__dlpack_device__()
-    if device_type not in HOST_DEVICE_TYPES:
-        device = DEVICE_WORDS.get(int(device_type), f"device type {int(device_type)}")
-        raise BufferError(f"it is in the memory of {device}:{device_id}, and has to be copied to the CPU's first")
+    if hasattr(value, "__dlpack_device__"):  # a device is not asked for what would be refused
+        device_type, device_id = value.__dlpack_device__()
+        require_host_memory(int(device_type), device_id)
     try:
         capsule = value.__dlpack__(max_version=(1, 1))
     except TypeError:  # knows nothing of versions
@@ -68,11 +67,19 @@ cdef object array_of_dlpack(value):
         read_only = False
     else:
         raise BufferError(f"its __dlpack__ returned {shown(capsule)}, which is no DLPack capsule")
+    require_host_memory(tensor.device_type, tensor.device_id)
     array = array_of_dltensor(tensor)
     cnp.set_array_base(array, memory)
     if read_only:
         array.flags.writeable = False
     return array
+
+
+cdef int require_host_memory(int device_type, device_id) except -1:
+    if device_type not in HOST_DEVICE_TYPES:
+        device = DEVICE_WORDS.get(device_type, f"device type {device_type}")
+        raise BufferError(f"it is in the memory of {device}:{device_id}, and has to be copied to the CPU's first")
+    return 0
 
 
 cdef cnp.ndarray array_of_dltensor(DLTensor* tensor):
