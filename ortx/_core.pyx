@@ -41,7 +41,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy
 
 from .errors import (
-    CallError, EpFail, Error, Fail, InvalidArgument, InvalidProtobuf, InvalidType, LibraryError, NoSuchFile, NotSupported,
+    CallError, EpFail, Error, InvalidArgument, InvalidProtobuf, InvalidType, LibraryError, NoSuchFile, NotSupported,
     OptionError, OptionTypeError, ProviderFallbackWarning, SessionClosed, error_from_status, nearest, shown, warn)
 
 # The other leaves are imported where they are first needed: together they cost more than all else in `import ortx`.

@@ -126,6 +126,8 @@ def _external_data(location: dict[str, str], folder: str, size: int) -> memoryvi
     path = os.path.join(folder, location.get("location", ""))
     try:
         offset, length = int(location.get("offset", 0)), int(location.get("length", size))
+        if offset + length > os.path.getsize(path):
+            return None
         return numpy.memmap(path, numpy.uint8, "r", offset, (length,)).data
     except (OSError, OverflowError, ValueError):
         return None
@@ -199,7 +201,9 @@ def _removable_zip_maps(graph: memoryview) -> list[ZipMap]:
         read += inputs
         if _text(node, _OP_TYPE) == "ZipMap" and _text(node, _DOMAIN) == "ai.onnx.ml":
             labels = _labels_of([value for number, value in fields if number == _ATTRIBUTE])
-            candidates.append(ZipMap(_text(node, _NODE_OUTPUT), inputs[0], labels))
+            outputs_of_node = [number for number, _ in fields].count(_NODE_OUTPUT)
+            if len(inputs) == 1 and outputs_of_node == 1:
+                candidates.append(ZipMap(_text(node, _NODE_OUTPUT), inputs[0], labels))
         elif any(number == _ATTRIBUTE and _has_graph(value) for number, value in fields):
             return []  # a subgraph may read anything
     return [
@@ -207,6 +211,8 @@ def _removable_zip_maps(graph: memoryview) -> list[ZipMap]:
         for zip_map in candidates
         if zip_map.labels
         and outputs.count(zip_map.output) == 1
+        and _is_declared(graph, zip_map)
+        and sum(other.output == zip_map.output for other in candidates) == 1
         and zip_map.tensor in made
         and zip_map.tensor not in outputs
         and zip_map.output not in read
@@ -214,18 +220,29 @@ def _removable_zip_maps(graph: memoryview) -> list[ZipMap]:
     ]
 
 
+def _is_declared(graph: memoryview, zip_map: ZipMap) -> bool:
+    """Whether the graph declares the output as ONNX Runtime would have it: a sequence of maps with such keys."""
+    key_type = 8 if isinstance(zip_map.labels[0], str) else 7  # STRING, INT64
+    output = next(output for output in _messages(graph, _OUTPUT) if _text(output, 1) == zip_map.output)
+    return any(
+        (1, key_type) in _fields(mapping)
+        for type_ in _messages(output, 2)
+        for sequence in _messages(type_, 4)
+        for element in _messages(sequence, 1)
+        for mapping in _messages(element, 5)
+    )
+
+
 def _labels_of(attributes: list[memoryview | int]) -> tuple[str, ...] | tuple[int, ...]:
-    strings: list[str] = []
-    integers: list[int] = []
-    for attribute in attributes:
-        if isinstance(attribute, memoryview):
-            name = _text(attribute, 1)
-            for number, value in _fields(attribute):
-                if name == "classlabels_strings" and number == 9:
-                    strings.append(_decoded(value))
-                elif name == "classlabels_int64s" and number == 8:
-                    integers += _varints(value)
-    return tuple(strings) or tuple(integers)
+    """Return the labels if the one attribute is a list of them, otherwise nothing: then ONNX Runtime has to say so."""
+    if len(attributes) != 1:
+        return ()
+    name, fields = _text(attributes[0], 1), list(_fields(attributes[0]))
+    if name == "classlabels_strings" and (20, 8) in fields:  # type STRINGS
+        return tuple(_decoded(value) for number, value in fields if number == 9)
+    if name == "classlabels_int64s" and (20, 7) in fields:  # type INTS
+        return tuple(label for number, value in fields if number == 8 for label in _varints(value))
+    return ()
 
 
 def _has_graph(attribute: memoryview | int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from dataclasses import dataclass
 from typing import Any
@@ -182,7 +183,7 @@ def _parts(format: str, values: object, indices: object) -> tuple[Array, Array |
 def _whole_numbers(indices: object, wanted: type[numpy.integer[Any]]) -> Array:
     """Return indices as ONNX Runtime wants them, if that loses nothing."""
     try:
-        given: Array = numpy.asarray(indices)
+        given: Array = numpy.asarray(indices if not isinstance(indices, numpy.ma.MaskedArray) else None)
     except (OverflowError, TypeError, ValueError):
         given = numpy.array(None)
     if given.size == 0:
@@ -209,7 +210,7 @@ def problem_of(sparse: SparseTensor) -> str | None:
     if values.ndim != 1:
         return f"values: got the shape {values.shape}; expected one dimension"
     if indices.shape == (len(values),):
-        limits = numpy.array([numpy.prod(shape)])
+        limits = numpy.array([math.prod(shape)])
     elif indices.shape == (len(values), 2) and len(shape) == 2:
         limits = numpy.array(shape)
     else:
@@ -222,7 +223,7 @@ def _problem_of_layout(sparse: SparseTensor) -> str | None:
     pair = isinstance(sparse.indices, tuple) and len(sparse.indices) == 2
     if sparse.format not in _FORMATS or pair != (sparse.format == "csr"):
         return f"format: got {shown(sparse.format)}; expected one of {', '.join(_FORMATS)}, and indices of that form"
-    if not isinstance(sparse.shape, tuple) or len(sparse.shape) > _MOST_DIMENSIONS:
+    if not _is_shape(sparse.shape):
         return f"shape: got {shown(sparse.shape)}; expected a tuple of at most {_MOST_DIMENSIONS} integers"
     wanted = numpy.int32 if sparse.format == "block_sparse" else numpy.int64
     for indices in sparse.indices if isinstance(sparse.indices, tuple) else (sparse.indices,):
@@ -232,6 +233,13 @@ def _problem_of_layout(sparse: SparseTensor) -> str | None:
     if not isinstance(values, numpy.ndarray) or not values.dtype.isnative or not _in_order(values):
         return f"values: got {shown(values)}; expected a C-contiguous array in native byte order"
     return None
+
+
+def _is_shape(shape: object) -> bool:
+    """Whether ONNX Runtime can count the elements."""
+    if not isinstance(shape, tuple) or len(shape) > _MOST_DIMENSIONS:
+        return False
+    return all(type(size) is int for size in shape) and math.prod(max(size, 1) for size in shape) < 2**63
 
 
 def _in_order(array: Array) -> bool:

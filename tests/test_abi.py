@@ -345,6 +345,7 @@ def test_no_deprecated_slot_can_be_called():
 def as_cython(text: str) -> str:
     """Spell a C type as capi.pxd does."""
     text = re.sub(r"\b(?:_Bool|bool)\b", "bint", text)
+    text = re.sub(r"\benum (?=\w)", "", text)  # one enumeration has no name without it in the official header
     text = re.sub(r" (\w+)\[\]", r"* \1", text)
     return re.sub(r"\s*((?:\*\s*)+)", lambda stars: stars[1].replace(" ", "") + " ", text).strip()
 

@@ -479,6 +479,21 @@ def test_numpys_numbers_and_strings_are_keys_and_values():
         assert session.run([{np.int32(5): np.str_("a")}, 0.0])["x"] == {5: "a"}
 
 
+@EACH_WAY
+@pytest.mark.parametrize("dtype", [dtype for dtype in DTYPES if dtype != "string"])
+def test_a_masked_array_in_a_sequence_is_refused(identities, way, dtype):
+    plain = np.array([1, 0], dtype)
+    for mask in ([True, False], False):
+        with pytest.raises(ortx.CallError, match=r"input 'x': element 1: got a masked array; .*\.filled\(\)"):
+            WAYS[way](identities[dtype], [plain, np.ma.array(plain, mask=mask)])
+
+
+@EACH_WAY
+def test_large_integers_in_a_sequence_are_kept(identities, way):
+    (got,) = WAYS[way](identities["uint64"], [[2**64 - 1, 0]])
+    np.testing.assert_array_equal(got, np.array([2**64 - 1, 0], np.uint64), strict=True)
+
+
 # --- sequences of maps
 
 

@@ -953,6 +953,37 @@ def test_dynamic_options_are_set_again_with_a_library_or_the_session_stays_as_it
     ]
 
 
+def test_a_classifier_makes_its_dictionaries_on_when_it_gets_a_library(fivefold, tmp_path):
+    floats = helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, None)
+    y_type = helper.make_sequence_type_proto(helper.make_map_type_proto(onnx.TensorProto.INT64, floats))
+    graph = helper.make_graph(
+        [
+            helper.make_node("Add", ["x", "x"], ["t"]),
+            helper.make_node("ZipMap", ["t"], ["y"], domain="ai.onnx.ml", classlabels_int64s=[7, -1]),
+        ],
+        "graph",
+        [models.tensor("x")],
+        [helper.make_value_info("y", y_type)],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 1)]
+    content = helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
+    (tmp_path / "classifier.onnx").write_bytes(content)
+    for session in (
+        ortx.session(tmp_path / "classifier.onnx"),
+        ortx.session_from_bytes(content, keep_model=True),
+        ortx.session_from_bytes(content, keep_model=True, fast_zip_map=False),
+    ):
+        with session:
+            binding = session.create_io_binding()
+            binding.bind_input("x", np.array([[1, 2]], np.float32))
+            binding.bind_output("y")
+            for _ in range(2):
+                for made in (session.run([np.array([[1, 2]], np.float32)])["y"], binding.run()["y"]):
+                    assert [list(row.items()) for row in made] == [[(-1, 4.0), (7, 2.0)]]
+                session.register_custom_op_library(fivefold)
+            assert libraries_of(session) == [str(fivefold)]
+
+
 # --- a library that cannot be added
 
 
@@ -1121,6 +1152,21 @@ def test_a_session_goes_on_as_before_if_its_buffer_was_changed(triple, fivefold,
         assert _core._live_handles() == before
         assert libraries_of(session) == [str(triple)]
         assert session.run({"x": X})["y"].tolist() == (3 * X).tolist()
+
+
+@pytest.mark.parametrize("form", ["memoryview", "mmap"])
+def test_a_session_goes_on_as_before_if_its_buffer_is_gone(triple, fivefold, form):
+    content = chain("Triple")
+    buffer = memoryview(content) if form == "memoryview" else mapped(content)
+    with ortx.session_from_bytes(buffer, custom_op_libraries=triple, keep_model=True) as session:
+        buffer.release() if form == "memoryview" else buffer.close()
+        for _ in range(2):
+            with pytest.raises(
+                ortx.Error, match=r"register_custom_op_library: the buffer that .* loaded from is gone \("
+            ):
+                session.register_custom_op_library(fivefold)
+        assert libraries_of(session) == [str(triple)]
+        assert session.run([X])[0].tolist() == (3 * X).tolist()
 
 
 def test_a_model_with_other_inputs_by_now_is_refused_with_the_reason(triple, fivefold):

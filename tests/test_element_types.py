@@ -513,6 +513,147 @@ def test_literals_that_the_type_cannot_hold_are_refused(passers, word, value, wo
     assert f"expected {word} of any shape" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        [2**64 - 1, 0],
+        (0, 2**64 - 1),
+        [[2**63, 1], [0, 2**63 - 1]],
+        [np.array([1, 2**63], "uint64"), [0, 1]],
+    ],
+    ids=str,
+)
+def test_integers_that_numpy_makes_floats_of_by_itself_are_kept(passers, value):
+    wanted = np.array(value, "uint64")
+    assert_same(passers["uint64"].run([value, 0.0])["x"], wanted)
+    binding = passers["uint64"].create_io_binding()
+    binding.bind_input("x", value)
+    assert_same(ortx.tensor("uint64", wanted.shape, value).numpy(), wanted)
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        ("uint64", [2**64, 0]),
+        ("uint64", [2**64 - 1, -1]),
+        ("uint64", [2**64 - 1, 0.0]),
+        ("int64", [2**63, -1]),
+        ("int64", [2**64 - 1, 0]),
+        ("int8", [2**64 - 1, 0]),
+    ],
+    ids=str,
+)
+def test_integers_that_no_such_type_holds_are_refused(passers, word, value):
+    with pytest.raises(ortx.CallError, match=f"input 'x': got .*; expected {word} of any shape"):
+        passers[word].run([value, 0.0])
+
+
+SPECIAL = {"inf": float("inf"), "-inf": -float("inf"), "nan": float("nan")}
+HAVE_INFINITY = {"bfloat16", "float8_e5m2"}
+HAVE_NO_NAN = {"float4_e2m1fn"}
+
+
+@pytest.mark.parametrize("form", [lambda item: item, lambda item: [item], lambda item: [1.0, item], np.float32])
+@pytest.mark.parametrize("special", SPECIAL)
+@pytest.mark.parametrize("word", [*SMALL_FLOATS, WITHOUT_KERNEL])
+def test_infinity_and_nan_in_literals_are_kept_or_refused(passers, word, special, form):
+    value = form(SPECIAL[special])
+    if (word in HAVE_INFINITY) if "inf" in special else (word not in HAVE_NO_NAN):
+        got = passers[word].run([value, 0.0])["x"]
+        np.testing.assert_array_equal(got.astype("float64"), np.asarray(value, "float64"))
+        return
+    with pytest.raises(ortx.CallError, match=f"of which {special} does not fit into {word}; expected {word} of any"):
+        passers[word].run([value, 0.0])
+    with pytest.raises(ortx.InvalidArgument, match=f"tensor: values: got .* of which {special} does not fit into"):
+        ortx.tensor(word, np.shape(value), value)
+
+
+@pytest.mark.parametrize("special", SPECIAL)
+@pytest.mark.parametrize("word", SMALL_INTEGERS)
+def test_infinity_and_nan_are_no_small_integers(passers, word, special):
+    with pytest.raises(ortx.CallError, match=f"which holds float64; expected {word} of any shape"):
+        passers[word].run([[SPECIAL[special]], 0.0])
+
+
+# --- masked arrays
+
+
+@pytest.mark.parametrize("mask", [[False, True], False], ids=["masked", "nothing masked"])
+@pytest.mark.parametrize("word", [word for word in ELEMENTS if word != "string"])
+def test_a_masked_array_is_refused_as_an_input(passers, word, mask):
+    masked = np.ma.array(sample(word, (2,)), mask=mask)
+    advice = f"got a masked array; choose what masked elements mean with .filled(); expected {word} of any shape"
+    session = passers[word]
+    for call, run in (
+        ("run", lambda: session.run([masked, 0.0])),
+        ("run_into", lambda: session.run_into([masked, 0.0], {"y": np.zeros((), np.float32)})),
+        ("submit", lambda: session.submit([masked, 0.0])),
+        ("bind_input", lambda: session.create_io_binding().bind_input("x", masked)),
+    ):
+        with pytest.raises(ortx.CallError) as caught:
+            run()
+        assert str(caught.value) == f"{call}: input 'x': {advice}"
+    with pytest.raises(ortx.InvalidType, match=r"tensor: got a masked array; .*\.filled\(\)"):
+        ortx.tensor(masked)
+
+
+@pytest.mark.parametrize("word", WITH_KERNEL)
+def test_a_masked_array_is_refused_as_an_output(copiers, word):
+    x = sample(word, (2,))
+    masked = np.ma.array(blank(word, (2,)), mask=[False, True])
+    before = masked.data.tolist()
+    words = f"output 'y': got a masked array; expected a plain one, writable: {word} of any shape$"
+    with pytest.raises(ortx.CallError, match=f"run_into: {words}"):
+        copiers[word].run_into([x], {"y": masked})
+    with pytest.raises(ortx.CallError, match=f"bind_output: {words}"):
+        copiers[word].create_io_binding().bind_output("y", masked)
+    assert masked.data.tolist() == before
+
+
+# --- outputs that are copied into their buffers
+
+
+@pytest.mark.parametrize("word", [*SMALL_INTEGERS, "float32"])
+def test_two_outputs_need_a_buffer_each(word):
+    node = helper.make_node("Cast", ["x"], ["y"], to=ELEMENTS[word].number)
+    other = helper.make_node("Cast", ["x"], ["z"], to=ELEMENTS[word].number)
+    with open_session(build([node, other], [declared("x", "int8")], [declared("y", word), declared("z", word)])) as s:
+        x, buffer = np.array([1, 0, 1], "int8"), blank(word, (5,))
+        for outputs in ({"y": buffer[:3], "z": buffer[:3]}, [buffer[:3], buffer[2:]], [buffer[2:], buffer[:3]]):
+            with pytest.raises(ortx.CallError, match="output 'z': shares memory with output 'y'; give each a buffer"):
+                s.run_into([x], outputs)
+        assert_same(buffer, blank(word, (5,)))
+        both = blank(word, (6,))
+        s.run_into([x], [both[:3], both[3:]])
+        assert_same(both, np.array([1, 0, 1, 1, 0, 1], "int8").astype(dtype_of(word)))
+
+
+# --- numpy's scalars and lists in a binding
+
+
+@pytest.mark.parametrize("word", [word for word in ELEMENTS if word != "string"])
+@pytest.mark.parametrize("form", ["scalar", "list", "tuple", "number", "list of scalars"])
+def test_what_is_no_memory_is_bound_as_it_is_now(passers, word, form):
+    one = np.ones((), "int8").astype(dtype_of(word))
+    value = {
+        "scalar": one[()],
+        "number": one.tolist(),
+        "list": [one.tolist()],
+        "tuple": (one.tolist(), one.tolist()),
+        "list of scalars": [one[()]],
+    }[form]
+    shape = np.shape(value)
+    wanted = np.broadcast_to(one, shape)
+    copier = copying(word) if word != WITHOUT_KERNEL else passing_on(word)
+    with open_session(copier) as session:
+        binding = session.create_io_binding()
+        binding.bind_input("x", value)
+        if word == WITHOUT_KERNEL:
+            return  # nothing can read it
+        binding.bind_output("y")
+        assert_same(binding.run()["y"], np.ascontiguousarray(wanted).reshape(shape))
+
+
 @pytest.mark.parametrize("word", [word for word in ELEMENTS if word != "string"])
 def test_strings_and_bytes_are_no_numbers(passers, word):
     for value in (["a"], np.array(["a"]), np.array(["a"], object), np.array([b"a"])):

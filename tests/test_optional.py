@@ -142,6 +142,18 @@ def test_an_optional_of_an_optional_is_one_of_its_value(value):
     assert outer.type_info == TYPE
 
 
+@pytest.mark.parametrize("value", [None, X], ids=["empty", "full"])
+def test_an_optional_of_an_optional_keeps_its_type_unless_another_one_is_given(session, value):
+    info = session.input_info("x")
+    assert ortx.optional(ortx.optional(value, info)).type_info is info
+    assert ortx.optional(ortx.optional(ortx.optional(value, info))).type_info is info
+    assert ortx.optional(ortx.optional(value, info), TYPE).type_info == TYPE
+    assert ortx.optional(ortx.optional(value, "tensor(int8)"), info).type_info is info
+    assert ortx.optional(ortx.optional(value)).type_info is None
+    with pytest.raises(ortx.CallError, match=r"input 'x': got an ortx.Optional of tensor\(int8\)"):
+        session.run([ortx.optional(ortx.optional(value, "tensor(int8)")), Z])
+
+
 @pytest.mark.parametrize("wrong", [1, b"tensor(float)", np.float32, ["tensor(float)"], X.dtype, {}], ids=repr)
 def test_a_type_that_is_neither_text_nor_info_is_refused(wrong):
     with pytest.raises(ortx.InvalidType) as caught:
@@ -448,6 +460,27 @@ def test_what_is_bound_in_an_optional_is_not_copied(session):
     assert binding.run()["y"].tolist() == [15, 30]
 
 
+def test_what_is_bound_in_an_optional_may_not_be_a_copy_either(session):
+    gaps = np.repeat(X, 2)[::2]
+    swapped_layout = np.array([[1, 2]], np.float32).T[:, 0][::-1]
+    for array in (gaps, swapped_layout):
+        messages = []
+        for value in (
+            array,
+            ortx.optional(array),
+            ortx.optional(array, session.input_info("x")),
+            ortx.optional(ortx.optional(array)),
+        ):
+            with pytest.raises(ortx.CallError) as caught:
+                session.create_io_binding().bind_input("x", value)
+            messages.append(str(caught.value))
+        expected = (
+            "bind_input: input 'x': got an array that is not C-contiguous and aligned; bind "
+            "numpy.ascontiguousarray(array)"
+        )
+        assert messages == [expected] * 4
+
+
 # --- an output that may be without a value
 
 TAKERS = {
@@ -491,6 +524,35 @@ def test_an_optional_output_with_a_value_goes_into_a_buffer(giver):
     maybe = np.zeros(2, np.float32)
     assert giver.run_into([X, True], {"maybe": maybe})["maybe"] is maybe
     assert maybe.tolist() == [1, 2]
+
+
+def buffers() -> dict[str, object]:
+    memory = np.full(2, -7, np.float32)
+    return {"array": memory, "tensor": ortx.tensor(np.full(2, -7, np.float32)), "view": np.full(5, -7, np.float32)[1:3]}
+
+
+@pytest.mark.parametrize("form", buffers())
+def test_an_optional_output_without_a_value_leaves_the_buffer_as_it_is(giver, form):
+    buffer = buffers()[form]
+    array = buffer.numpy() if isinstance(buffer, ortx.Tensor) else buffer
+    words = r"output 'maybe': got float32 of shape \(2,\); the optional result has no value"
+    always = np.zeros(2, np.float32)
+    with pytest.raises(ortx.InvalidArgument, match=words):
+        giver.run_into([X, False], {"maybe": buffer, "always": always})
+    assert array.tolist() == [-7, -7]
+    binding = giver.create_io_binding()
+    binding.bind_input("x", X)
+    binding.bind_input("c", False)
+    binding.bind_output("maybe", buffer)
+    with pytest.raises(ortx.InvalidArgument, match=words):
+        binding.run()
+    assert array.tolist() == [-7, -7]
+    binding.bind_input("c", True)
+    assert binding.run()["maybe"] is buffer
+    assert array.tolist() == [1, 2]
+    array[:] = -7
+    assert giver.run_into([X, True], {"maybe": buffer})["maybe"] is buffer
+    assert array.tolist() == [1, 2]
 
 
 def test_an_output_may_be_given_as_an_input_again(giver, session):

@@ -194,7 +194,7 @@ def test_any_number_of_dimensions_is_counted_through():
         (VALUES, CSR, (2, 3, 1), "csr", "shape: got (2, 3, 1); expected (rows, columns)"),
         (VALUES, CSR, (6,), "csr", "shape: got (6,); expected (rows, columns)"),
         (VALUES, ([1, 0], [0, 1, 3]), (2, 3), "csr", "values and columns: got the shapes (3,) and (2,)"),
-        (BLOCKS, (BLOCKS, [0, 1, 3]), (2, 3), "csr", "values and columns: got the shapes (2, 2, 2) and (2, 2, 2)"),
+        (BLOCKS, (np.ones((2, 2, 2), int), [0, 1, 3]), (2, 3), "csr", "values and columns: got the shapes (2, 2, 2)"),
         (VALUES, ([1, 0, 2], [0, 1]), (2, 3), "csr", "row beginnings: got the shape (2,); expected (3,)"),
         (VALUES, ([1, 0, 2], [1, 1, 3]), (2, 3), "csr", "row beginnings: expected numbers that go from 0 up to 3"),
         (VALUES, ([1, 0, 2], [0, 1, 2]), (2, 3), "csr", "row beginnings: expected numbers that go from 0 up to 3"),
@@ -238,9 +238,9 @@ def test_parts_that_do_not_fit_each_other_are_refused(values, indices, shape, fo
         ((VALUES, LINEAR), "expected what scipy.sparse has, or values with indices and a shape"),
         ((VALUES, None, (2, 3)), "expected what scipy.sparse has, or values with indices and a shape"),
         (("text",), "got 'text' (str); expected what scipy.sparse has"),
-        ((VALUES, ["a", "b", "c"], (2, 3)), "values and indices of coo: expected arrays of numbers"),
-        ((VALUES, [[1], [2, 3]], (2, 3)), "values and indices of coo: expected arrays of numbers"),
-        (([[1], [2, 3]], LINEAR, (2, 3)), "values and indices of coo: expected arrays of numbers"),
+        ((VALUES, ["a", "b", "c"], (2, 3)), "indices: got ['a', 'b', 'c'] (list); expected integers that fit into"),
+        ((VALUES, [[1], [2, 3]], (2, 3)), "indices: got [[1], [2, 3]] (list); expected integers that fit into int64"),
+        (([[1], [2, 3]], LINEAR, (2, 3)), "values: got [[1], [2, 3]] (list); expected an array ("),
     ],
 )
 def test_what_is_no_sparse_tensor_is_refused(arguments, words):
@@ -252,8 +252,102 @@ def test_what_is_no_sparse_tensor_is_refused(arguments, words):
 
 @pytest.mark.parametrize("indices", [LINEAR, CSR[:1], (*CSR, CSR[0])], ids=["list", "one", "three"])
 def test_csr_needs_a_pair(indices):
-    with pytest.raises(ortx.InvalidType, match="sparse_tensor: values and indices of csr: expected arrays of numbers"):
+    with pytest.raises(ortx.InvalidType, match=r"sparse_tensor: indices: got .*\); expected a pair: columns, row"):
         csr(indices=indices)
+
+
+@pytest.mark.parametrize(
+    ("indices", "format", "word"),
+    [
+        ([1.0, 3.0, 5.0], "coo", "int64"),
+        ([0.5, 1.5, 2.5], "coo", "int64"),
+        ([True, False, True], "coo", "int64"),
+        ([2**63, 0, 1], "coo", "int64"),
+        (np.array([2**64 - 1, 0, 1], np.uint64), "coo", "int64"),
+        ([2**70, 0, 1], "coo", "int64"),
+        (np.array([1, 3, 5], object), "coo", "int64"),
+        ([None] * 3, "coo", "int64"),
+        (([1.0, 0.0, 2.0], [0, 1, 3]), "csr", "int64"),
+        (([1, 0, 2], [0.0, 1.0, 3.0]), "csr", "int64"),
+        ([[0, 2**31], [1, 0]], "block_sparse", "int32"),
+        ([[0, 1], [-(2**31) - 1, 0]], "block_sparse", "int32"),
+    ],
+    ids=str,
+)
+def test_indices_that_would_lose_something_are_refused(indices, format, word):
+    values = BLOCKS if format == "block_sparse" else VALUES
+    with pytest.raises(
+        ortx.InvalidType, match=rf"(?s)sparse_tensor: indices: got .*; expected integers that fit into {word}"
+    ):
+        ortx.sparse_tensor(values, indices, (4, 4) if format == "block_sparse" else (2, 3), format=format)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "uint16", ">i4", ">u2", ">i8", "uint64"])
+def test_integers_of_any_type_are_indices_if_they_fit(multiplier, dtype):
+    made = coo(indices=np.array(PAIRS, dtype))
+    assert (made.indices.dtype, made.indices.tolist()) == (np.int64, PAIRS)
+    np.testing.assert_array_equal(multiplier.run([made, EYE])[0], DENSE)
+    assert blocks(indices=np.array(BLOCKS_AT, dtype)).indices.tolist() == BLOCKS_AT
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i8", "u2"])
+def test_values_in_the_other_byte_order_become_native(dtype):
+    swapped = np.array([2, 3, 4], np.dtype(dtype).newbyteorder())
+    before = swapped.tobytes()
+    made = coo(swapped)
+    assert made.dtype.isnative
+    np.testing.assert_array_equal(made.values, np.array([2, 3, 4], dtype), strict=True)
+    np.testing.assert_array_equal(made.to_dense(), DENSE.astype(dtype), strict=True)
+    assert (swapped.dtype.isnative, swapped.tobytes()) == (False, before)
+
+
+def test_swapped_values_are_multiplied_as_the_numbers_they_are(multiplier):
+    np.testing.assert_array_equal(multiplier.run([coo(VALUES.astype(VALUES.dtype.newbyteorder())), EYE])[0], DENSE)
+
+
+def test_masked_values_are_refused():
+    masked = np.ma.array(VALUES, mask=[False, True, False])
+    with pytest.raises(ortx.InvalidType, match=r"sparse_tensor: values: got a masked array; .*\.filled\(\)"):
+        coo(masked)
+
+
+@pytest.mark.parametrize("rank", [33, 64, 65, 1000])
+def test_more_dimensions_than_there_may_be_are_refused(passer, rank):
+    words = "shape: got .*; expected a tuple of at most 32 integers"
+    with pytest.raises(ortx.InvalidArgument, match=f"sparse_tensor: {words}"):
+        ortx.sparse_tensor(VALUES[:1], [0], (1,) * rank)
+    direct = ortx.SparseTensor("coo", (1,) * rank, VALUES[:1], np.array([0]))
+    with pytest.raises(ortx.CallError, match=f"input 'x': {words}"):
+        passer.run([direct, 0.0])
+
+
+def test_as_many_dimensions_as_there_may_be_go_through(passer):
+    x = ortx.sparse_tensor(VALUES[:1], [0], (1,) * 32)
+    assert_same_parts(passer.run([x, 0.0])["x"], x)
+
+
+@pytest.mark.parametrize(
+    ("form", "made", "wanted"),
+    [
+        ("counted", coo(indices=[1, 1, 0]), [[4, 5, 0], [0, 0, 0]]),
+        ("pairs", coo(indices=[[0, 1], [0, 1], [1, 0]]), [[0, 5, 0], [4, 0, 0]]),
+        ("csr", csr(indices=([1, 1, 0], [0, 2, 3])), [[0, 5, 0], [4, 0, 0]]),
+    ],
+    ids=["counted", "pairs", "csr"],
+)
+def test_elements_at_one_place_add_up(multiplier, form, made, wanted):
+    np.testing.assert_array_equal(made.to_dense(), np.array(wanted, np.float32), strict=True)
+    np.testing.assert_array_equal(made.to_scipy().toarray(), wanted)
+    if form != "counted":  # which ONNX Runtime does not multiply
+        np.testing.assert_array_equal(multiplier.run([made, EYE])[0], wanted)
+
+
+def test_blocks_at_one_place_add_up():
+    made = blocks(indices=[[0, 0], [1, 1]])
+    wanted = np.zeros((4, 4), np.float32)
+    wanted[:2, 2:] = BLOCKS[0] + BLOCKS[1]
+    np.testing.assert_array_equal(made.to_dense(), wanted, strict=True)
+    np.testing.assert_array_equal(made.to_scipy().toarray(), wanted)
 
 
 # --- from and to scipy
@@ -300,6 +394,45 @@ def test_duplicates_of_compressed_formats_are_summed():
     made = ortx.sparse_tensor(twice)
     np.testing.assert_array_equal(made.values, [2 * BLOCKS[0]])
     assert made.indices.tolist() == [[0], [1]]
+
+
+def parts_of(whole) -> list[np.ndarray]:
+    if whole.format == "coo":
+        return [whole.data, whole.row, whole.col]
+    return [whole.data, whole.indices, whole.indptr]
+
+
+def untidy(format: str):
+    """Make a matrix with duplicates, and in no order."""
+    if format == "coo":
+        rows, columns = np.array([1, 0, 1, 1]), np.array([2, 1, 0, 2])
+        return scipy.sparse.coo_array((np.array([1, 2, 3, 3], np.float32), (rows, columns)), shape=(2, 3))
+    values, indices = np.array([1, 1, 4, 3], np.float32), np.array([1, 1, 2, 0])
+    if format == "csr":
+        return scipy.sparse.csr_array((values, indices, np.array([0, 2, 4])), shape=(2, 3))
+    if format == "csc":
+        begins = np.array([0, 1, 3, 4])
+        values, indices = np.array([3, 1, 1, 4], np.float32), np.array([1, 0, 0, 1])
+        return scipy.sparse.csc_array((values, indices, begins), shape=(2, 3))
+    return scipy.sparse.bsr_array((values.reshape(4, 1, 1), indices, np.array([0, 2, 4])), shape=(2, 3))
+
+
+@pytest.mark.parametrize("wanted", [None, "coo", "csr", "block_sparse"])
+@pytest.mark.parametrize("writable", [True, False], ids=["writable", "read-only"])
+@pytest.mark.parametrize("format", ["coo", "csr", "csc", "bsr"])
+def test_a_matrix_of_scipy_is_never_changed(multiplier, format, writable, wanted):
+    whole = untidy(format)
+    for part in parts_of(whole):
+        part.flags.writeable = writable
+    before = [part.tolist() for part in parts_of(whole)]
+    made = ortx.sparse_tensor(whole, format=wanted)
+    np.testing.assert_array_equal(made.to_dense(), DENSE, strict=True)
+    if made.format != "block_sparse":
+        np.testing.assert_array_equal(multiplier.run([made, EYE])[0], DENSE)
+    if format != "bsr":
+        np.testing.assert_array_equal(multiplier.run([whole, EYE])[0], DENSE)
+    assert [part.tolist() for part in parts_of(whole)] == before
+    assert made.values.tolist() != before[0], "this was to be tidied up"
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -444,6 +577,81 @@ def test_parts_that_were_changed_are_checked_once_more(multiplier):
         multiplier.run([compressed, EYE])
 
 
+PAIRS_ARRAY, COLUMNS, BEGINS = np.array(PAIRS), *(np.array(part) for part in CSR)
+SWAPPED = VALUES.astype(VALUES.dtype.newbyteorder())
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        (("coo", (2, 3), SWAPPED, PAIRS_ARRAY), "values: got .*; expected a C-contiguous array in native byte order"),
+        (("coo", (2, 3), np.repeat(VALUES, 2)[::2], PAIRS_ARRAY), "values: got .*; expected a C-contiguous array"),
+        (("coo", (2, 3), VALUES.tolist(), PAIRS_ARRAY), r"values: got \[2.0, 3.0, 4.0\] \(list\); expected a C-"),
+        (("coo", (2, 3), VALUES, PAIRS_ARRAY.astype("i4")), "indices: got .*; expected C-contiguous .* of int64"),
+        (("coo", (2, 3), VALUES, PAIRS_ARRAY.astype("f8")), "indices: got .*; expected C-contiguous .* of int64"),
+        (("coo", (2, 3), VALUES, PAIRS_ARRAY.astype(">i8")), "indices: got .*; expected C-contiguous .* of int64"),
+        (("coo", (2, 3), VALUES, np.asfortranarray(PAIRS_ARRAY)), "indices: got .*; expected C-contiguous arrays"),
+        (("coo", (2, 3), VALUES, PAIRS), r"indices: got .* \(list\); expected C-contiguous arrays of int64"),
+        (("coo", [2, 3], VALUES, PAIRS_ARRAY), r"shape: got \[2, 3\] \(list\); expected a tuple"),
+        (("coo", None, VALUES, PAIRS_ARRAY), r"shape: got None \(NoneType\); expected a tuple"),
+        (("coo", (2, 3), VALUES, (COLUMNS, BEGINS)), "format: got 'coo' .*, and indices of that form"),
+        (("csr", (2, 3), VALUES, PAIRS_ARRAY), "format: got 'csr' .*, and indices of that form"),
+        (("csr", (2, 3), VALUES, (COLUMNS,)), "format: got 'csr' .*, and indices of that form"),
+        (("csr", (2, 3), VALUES, (COLUMNS.astype("i4"), BEGINS)), "indices: got .*int32.*; expected C-contiguous"),
+        (("csr", (2, 3), VALUES, (COLUMNS, BEGINS.astype("i4"))), "indices: got .*int32.*; expected C-contiguous"),
+        (("cso", (2, 3), VALUES, PAIRS_ARRAY), "format: got 'cso' .*; expected one of coo, csr, block_sparse"),
+        ((None, (2, 3), VALUES, PAIRS_ARRAY), "format: got None .*; expected one of coo, csr, block_sparse"),
+        (("block_sparse", (4, 4), BLOCKS, np.array(BLOCKS_AT)), "indices: got .*; expected .* arrays of int32"),
+        (("coo", (2, 3), VALUES, PAIRS_ARRAY + 1), "indices: 2 is out of bounds for the shape"),
+    ],
+)
+def test_a_sparse_tensor_that_was_made_directly_is_checked_by_every_run(multiplier, parts, words):
+    x = ortx.SparseTensor(*parts)
+    for call, value in (
+        ("run", lambda: multiplier.run([x, EYE])),
+        ("run_into", lambda: multiplier.run_into([x, EYE], {"y": np.zeros((2, 3), np.float32)})),
+        ("submit", lambda: multiplier.submit([x, EYE])),
+        ("bind_input", lambda: multiplier.create_io_binding().bind_input("x", x)),
+    ):
+        with pytest.raises(ortx.CallError, match=f"(?s){call}: input 'x': {words}"):
+            value()
+
+
+def test_parts_of_the_right_form_may_be_put_together_directly(multiplier):
+    for x in (
+        ortx.SparseTensor("coo", (2, 3), VALUES, PAIRS_ARRAY),
+        ortx.SparseTensor("csr", (2, 3), VALUES, (COLUMNS, BEGINS)),
+    ):
+        np.testing.assert_array_equal(multiplier.run([x, EYE])[0], DENSE, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("whole", "words"),
+    [
+        (
+            scipy.sparse.coo_array((np.ones(1, np.float32), (np.array([0]),)), shape=(3,)),
+            "sparse_tensor: got 1 dimensions; expected two of what scipy.sparse has",
+        ),
+        (
+            scipy.sparse.csr_array((VALUES, np.array([1, 0, 2]), np.array([0, 1, 3])), shape=(2, 3)),
+            "sparse_tensor: indices: 7 is out of bounds for the shape",
+        ),
+    ],
+    ids=["dimensions", "damaged"],
+)
+def test_a_problem_of_what_scipy_has_is_one_of_that_input(multiplier, whole, words):
+    if whole.ndim == 2:
+        whole.indices[1] = 7
+    with pytest.raises(ortx.CallError, match=f"run: input 'x': {words}") as caught:
+        multiplier.run([whole, EYE])
+    assert len(caught.value.problems) == 1
+    with pytest.raises(ortx.CallError, match="2 problems") as caught:
+        multiplier.run([whole, EYE.astype("f8")])
+    assert [problem.partition(":")[0] for problem in caught.value.problems] == ["input 'x'", "input 'b'"]
+    with pytest.raises(ortx.CallError, match=f"bind_input: input 'x': {words}"):
+        multiplier.create_io_binding().bind_input("x", whole)
+
+
 # --- out of a model
 
 
@@ -585,3 +793,19 @@ def test_a_bound_sparse_tensor_is_not_copied(multiplier):
     binding.run()
     x.values[:] = [7, 8, 9]
     assert binding.run()["y"].tolist() == [[0, 7, 0], [8, 0, 9]]
+
+
+def test_a_csr_matrix_without_elements_goes_in():
+    node = helper.make_node("SparseToDenseMatMul", ["a", "b"], ["y"], domain="com.microsoft")
+    sparse = helper.make_sparse_tensor_type_proto(TensorProto.FLOAT, (2, 3))
+    graph = helper.make_graph(
+        [node],
+        "graph",
+        [helper.make_value_info("a", sparse), helper.make_tensor_value_info("b", TensorProto.FLOAT, (3, 3))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, (2, 3))],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
+    empty = ortx.sparse_tensor(np.zeros(0, np.float32), ([], [0, 0, 0]), (2, 3), format="csr")
+    with ortx.session_from_bytes(model) as session:
+        assert session.run([empty, np.eye(3, dtype=np.float32)])[0].tolist() == [[0, 0, 0], [0, 0, 0]]

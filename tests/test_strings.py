@@ -173,6 +173,76 @@ def test_an_input_is_not_changed(session):
     assert array.tolist() == [["a", b"b"], ["c", "d"]]
 
 
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("items", [["a", "ü"], ["a", b"b\xc3\xbc"]], ids=["str", "bytes"])
+def test_an_array_that_cannot_be_written_is_read(session, way, items):
+    array = objects(items)
+    array.flags.writeable = False
+    wanted = ["a", "ü"] if items[1] == "ü" else ["a", "bü"]
+    assert_strings(WAYS[way](session, array), wanted)
+    assert_strings(WAYS[way](session, ortx.tensor(array)), wanted)
+    assert array.tolist() == items
+
+
+def test_a_tensor_over_objects_that_cannot_be_written_is_no_copy_and_cannot_be_written():
+    array = objects(["a", "b"])
+    array.flags.writeable = False
+    tensor = ortx.tensor(array)
+    assert tensor.numpy() is array
+    assert not tensor.numpy().flags.writeable
+
+
+# --- ortx.tensor
+
+
+@pytest.mark.parametrize(
+    ("array", "wanted"),
+    [
+        (np.array([b"ab", "ü".encode()]), ["ab", "ü"]),
+        (np.array([[b"ab"], [b"n\0ul"]]), [["ab"], ["n\0ul"]]),
+        (np.frombuffer(b"abcd", "S2"), ["ab", "cd"]),
+        (np.bytes_(b"ab"), "ab"),
+        (objects(["a", "ü".encode()]), ["a", "ü"]),
+        (np.array(["ab", "ü"]).astype(">U2"), ["ab", "ü"]),
+        (np.array([b"ab", b"x", b"c"])[::2], ["ab", "c"]),
+    ],
+    ids=["S", "two dimensions", "read-only", "scalar", "among str", "big-endian", "strided"],
+)
+def test_a_tensor_of_bytes_that_are_utf8_is_one_of_strings(session, array, wanted):
+    tensor = ortx.tensor(array)
+    assert (tensor.data_type, tensor.shape) == ("string", array.shape)
+    assert_strings(tensor.numpy(), wanted, array.shape)
+    assert_strings(session.run([tensor])[0], wanted, array.shape)
+
+
+def test_a_tensor_is_made_of_bytes_as_values():
+    assert_strings(ortx.tensor("string", (2,), [b"a\0", "ü".encode()]).numpy(), ["a\0", "ü"])
+    assert_strings(ortx.tensor("string", (), b"a\0").numpy(), "a\0", ())
+
+
+@pytest.mark.parametrize("buffer", [b"abcd", bytearray(b"abcd"), memoryview(b"abcd")], ids=type)
+def test_a_buffer_is_a_tensor_of_its_bytes_and_no_string(buffer):
+    array = ortx.tensor(buffer).numpy()
+    assert (array.dtype, array.tolist()) == (np.uint8, [97, 98, 99, 100])
+    assert np.shares_memory(array, np.frombuffer(buffer, np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.array([b"ab", b"\xff"]), r"got b'\xff' (bytes) at (1,), which is no UTF-8 (invalid start byte)"),
+        (objects([["a", b"caf\xc3"]]), r"got b'caf\xc3' (bytes) at (0, 1), which is no UTF-8 (unexpected end of data)"),
+        (objects(["a", 1]), "got 1 (int) at (1,) among the strings"),
+        (objects([None]), "got None (NoneType) at (0,) among the strings"),
+    ],
+    ids=["S", "bytes", "int", "None"],
+)
+def test_a_tensor_of_what_is_no_string_is_refused(array, words):
+    with pytest.raises(ortx.InvalidArgument) as caught:
+        ortx.tensor(array)
+    assert str(caught.value) == f"tensor: {words}; expected str only"
+
+
 @settings(deadline=None)
 @given(st.lists(st.text(), max_size=20))
 def test_any_text_goes_through(session, texts):
@@ -203,24 +273,25 @@ class Unprintable:
         (["a", "\ud800"], r"'\ud800' (str), which cannot be written as UTF-8 (surrogates not allowed)"),
         (np.array(["a", "\udfff"]), r"'\udfff' (str), which cannot be written as UTF-8"),
         ("\udc80", r"'\udc80' (str), which cannot be written as UTF-8"),
-        (["a", b"\xff"], r"b'\xff' (bytes), which is no UTF-8 (invalid start byte)"),
-        (["a", b"\xed\xa0\x80"], r"(bytes), which is no UTF-8"),
-        ([b"\xc0\x80"], r"b'\xc0\x80' (bytes), which is no UTF-8"),
-        (np.array([b"caf\xc3"]), r"b'caf\xc3' (bytes), which is no UTF-8 (unexpected end of data)"),
-        (["a", None], "None (NoneType) among the strings"),
-        (["a", float("nan")], "nan (float) among the strings"),
-        (["a", 3], "3 (int) among the strings"),
-        ([3], "3 (int) among the strings"),
-        (objects(["a", ["b"]]), "['b'] (list) among the strings"),
-        (["a", bytearray(b"b")], "bytearray(b'b') (bytearray) among the strings"),
-        ([["a"], ["b", "c"]], "['a'] (list) among the strings"),
-        (objects(["a", True]), "True (bool) among the strings"),
-        (objects([Unprintable()]), "(Unprintable) among the strings"),
-        (3, "3 (int) among the strings"),
+        (["a", b"\xff"], r"b'\xff' (bytes) at (1,), which is no UTF-8 (invalid start byte)"),
+        (["a", b"\xed\xa0\x80"], r"(bytes) at (1,), which is no UTF-8"),
+        ([b"\xc0\x80"], r"b'\xc0\x80' (bytes) at (0,), which is no UTF-8"),
+        (np.array([b"caf\xc3"]), r"b'caf\xc3' (bytes) at (0,), which is no UTF-8 (unexpected end of data)"),
+        (["a", None], "None (NoneType) at (1,) among the strings"),
+        (["a", float("nan")], "nan (float) at (1,) among the strings"),
+        (["a", 3], "got 3 (int) at (1,) among the strings"),
+        ([3], "got 3 (int) at (0,) among the strings"),
+        ([["a", "b"], ["c", 3]], "got 3 (int) at (1, 1) among the strings"),
+        (objects(["a", ["b"]]), "['b'] (list) at (1,) among the strings"),
+        (["a", bytearray(b"b")], "bytearray(b'b') (bytearray) at (1,) among the strings"),
+        ([["a"], ["b", "c"]], "['a'] (list) at (0,) among the strings"),
+        (objects(["a", True]), "True (bool) at (1,) among the strings"),
+        (objects([Unprintable()]), "(Unprintable) at (0,) among the strings"),
+        (3, "3 (int) at () among the strings"),
         (np.array([1, 2]), "int64 of shape (2,)"),
         (np.zeros(2, "datetime64[s]"), "datetime64[s] of shape (2,)"),
         (None, "None; expected string"),
-        ({"a": "b"}, "{'a': 'b'} (dict) among the strings"),
+        ({"a": "b"}, "{'a': 'b'} (dict) at () among the strings"),
     ],
 )
 @pytest.mark.parametrize("way", ["run", "submit", "binding"])
@@ -235,7 +306,7 @@ def test_what_is_no_string_is_refused(session, way, value, words):
 @pytest.mark.skipif(not hasattr(np.dtypes, "StringDType"), reason="needs numpy's StringDType")
 def test_a_missing_string_of_numpy_is_refused(session):
     array = np.array(["a", np.nan], np.dtypes.StringDType(na_object=np.nan))
-    with pytest.raises(ortx.CallError, match=r"input 'x': got nan \(float\) among the strings"):
+    with pytest.raises(ortx.CallError, match=r"input 'x': got nan \(float\) at \(1,\) among the strings"):
         session.run([array])
 
 
@@ -252,9 +323,9 @@ def test_the_shape_of_strings_is_checked():
 @pytest.mark.parametrize(
     ("buffer", "words"),
     [
-        (np.zeros(2, "U5"), "got str.* of shape .*expected string of any shape: an array of objects"),
-        (np.zeros(2, "S5"), "got bytes.* of shape .*: an array of objects"),
-        (np.zeros(2), "got float64 of shape .*: an array of objects"),
+        (np.zeros(2, "U5"), r"got str160 of shape \(2,\); expected string of any shape$"),
+        (np.zeros(2, "S5"), r"got bytes40 of shape \(2,\); expected string of any shape$"),
+        (np.zeros(2), r"got float64 of shape \(2,\); expected string of any shape$"),
         (["", ""], "expected a writable array or buffer"),
         ("", "expected a writable array or buffer"),
     ],
@@ -290,6 +361,29 @@ def test_the_input_may_be_the_output_since_strings_are_copied(session):
     array = objects(["a", "b"])
     assert session.run_into([array], [array])["y"] is array
     assert array.tolist() == ["a", "b"]
+
+
+def test_two_outputs_of_strings_need_a_buffer_each():
+    node = helper.make_node("Identity", ["x"], ["y"])
+    model = build([node, helper.make_node("Identity", ["x"], ["z"])], [strings("x")], [strings("y"), strings("z")])
+    with ortx.session_from_bytes(model) as session:
+        buffer = objects(["blank"] * 3)
+        for outputs in (
+            {"y": buffer[:2], "z": buffer[:2]},
+            {"y": buffer[:2], "z": buffer[1:]},
+            [buffer[:2], ortx.tensor(buffer[:2])],
+        ):
+            with pytest.raises(ortx.CallError) as caught:
+                session.run_into([["a", "b"]], outputs)
+            (problem,) = caught.value.problems
+            assert problem == "output 'z': shares memory with output 'y'; give each a buffer of its own"
+        assert buffer.tolist() == ["blank"] * 3
+        first, second = objects(["", ""]), objects(["", ""])
+        session.run_into([["a", "b"]], [first, second])
+        assert first.tolist() == second.tolist() == ["a", "b"]
+        both = objects([""] * 4)
+        session.run_into([["a", "b"]], [both[:2], both[2:]])
+        assert both.tolist() == ["a", "b", "a", "b"]
 
 
 # --- what a binding sees

@@ -141,6 +141,17 @@ def test_not_a_number_is_equal_to_itself_here():
         np.testing.assert_array_equal(session.run([X * 0])["y"], w)
 
 
+class OnlyDlpack:
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+
+    def __dlpack__(self, **keywords):
+        return self.array.__dlpack__(**keywords)
+
+    def __dlpack_device__(self):
+        return self.array.__dlpack_device__()
+
+
 # What exports the memory of an array that is in a file and here.
 EXPORTERS = {
     "an array": lambda array, _: array,
@@ -150,6 +161,7 @@ EXPORTERS = {
     "a tensor": lambda array, _: ortx.tensor(array),
     "a memoryview": lambda array, _: memoryview(array),
     "a read-only memoryview": lambda array, _: memoryview(read_only(array)),
+    "DLPack": lambda array, _: OnlyDlpack(array),
     "DLPack alone": lambda array, _: type("Exporter", (), {"__dlpack__": lambda _, **k: array.__dlpack__(**k)})(),
     "numpy.memmap": lambda array, path: np.memmap(path, np.float32, "r", path.stat().st_size - 16, (2, 2)),
     "numpy.load, mapped": lambda array, path: np.load(path, mmap_mode="r"),
@@ -493,6 +505,15 @@ def test_anything_but_a_container_is_refused(tmp_path, form, wrong):
     assert str(caught.value).endswith(f"({type(wrong).__name__}); expected an ortx.PrepackedWeights()")
 
 
+@pytest.mark.parametrize("call", [lambda make: make(1), lambda make: make(w=1), lambda make: make(None)], ids=range(3))
+def test_a_container_takes_no_arguments(call):
+    before = _core._live_handles()
+    with pytest.raises(TypeError):
+        call(ortx.PrepackedWeights)
+    gc.collect()
+    assert _core._live_handles() == before
+
+
 def test_containers_are_counted():
     before = _core._live_handles()
     containers = [ortx.PrepackedWeights() for _ in range(3)]
@@ -533,6 +554,27 @@ def test_the_container_lives_as_long_as_a_session_that_uses_it(tmp_path, form):
     del second
     gc.collect()
     assert _core._live_handles()["prepacked_weights"] == before
+
+
+@EACH_FORM
+def test_a_closed_session_keeps_neither_its_initializers_nor_its_container(tmp_path, form):
+    before = _core._live_handles()
+    w = LARGE.copy()
+    alive = weakref.ref(w)
+    session = opened(form, large(), tmp_path, initializers={"w": w}, prepacked_weights=ortx.PrepackedWeights())
+    del w
+    gc.collect()
+    assert alive() is not None
+    assert _core._live_handles()["prepacked_weights"] == before["prepacked_weights"] + 1
+    outputs = session.run([ROW])
+    session.close()
+    gc.collect()
+    assert alive() is None
+    assert _core._live_handles()["prepacked_weights"] == before["prepacked_weights"]
+    assert session.closed
+    assert session.options()["initializers"] == {}
+    assert session.options()["prepacked_weights"] is None
+    np.testing.assert_array_equal(outputs["y"], ROW @ LARGE)
 
 
 @EACH_FORM

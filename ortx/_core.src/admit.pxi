@@ -28,8 +28,6 @@ cdef object admit_array(const Slot* slot, info, object value):
         array = array_of_exporter(value)
     if isinstance(array, str):
         return f"{array}; expected {info}"
-    if is_masked(array):
-        return f"got a masked array; expected {info}: choose what masked elements mean with .filled()"
     advice = mismatch(slot, array)
     if advice is not None:
         return f"got {array_words(array)}; expected {info}{advice}"
@@ -53,13 +51,14 @@ cdef object admit_output(Signature signature, Py_ssize_t index, object value):
     if slot.tensor_type == ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED:
         return f"output {name!r}: got {shown(value)}; expected None, since {info} is made anew in each run"
     learn_ml_dtypes(import_it=False)
+    if is_masked(value):
+        return f"output {name!r}: got a masked array; expected a plain one, writable: {info}"
     array = array_of_exporter(value, shared=True)
     if isinstance(array, str):
         return f"output {name!r}: {array}; expected a writable array or buffer: {info}"
-    if mismatch(slot, array) is not None or is_masked(array):  # to convert it would not help: that makes another one
+    if mismatch(slot, array) is not None:  # to convert it would not help: that makes another one
         advice = wrong_shape(slot, array) if array.dtype == dtype_of(slot.tensor_type) else None
-        masked = "a masked array of " if is_masked(array) else ""
-        return f"output {name!r}: got {masked}{array_words(array)}; expected {info}{advice or ''}"
+        return f"output {name!r}: got {array_words(array)}; expected {info}{advice or ''}"
     if not cnp.PyArray_ISWRITEABLE(array):
         return f"output {name!r}: got a read-only array; expected a writable one: {info}"
     if not cnp.PyArray_ISCARRAY(array):
@@ -72,6 +71,8 @@ cdef object array_of_exporter(value, bint shared=False):
 
     With `shared` it must look into the very memory of `value`, which ``__array__`` does not promise.
     """
+    if is_masked(value):
+        return "got a masked array; choose what masked elements mean with .filled()"
     if isinstance(value, numpy.ndarray):
         return value
     if isinstance(value, Tensor):
@@ -79,16 +80,22 @@ cdef object array_of_exporter(value, bint shared=False):
     try:
         if PyObject_CheckBuffer(value) and not isinstance(value, numpy.generic):
             return numpy.asarray(memoryview(value))  # the view, since numpy would take bytes for a string
+        if getattr(value, "null_count", 0):
+            return f"got {shown(value)}, which holds nulls; choose what they mean, with fill_null() for example"
         as_array = not shared and (hasattr(value, "__array__") or hasattr(value, "__array_interface__"))
         if hasattr(value, "__dlpack__"):
             try:
                 return array_of_dlpack(value)
-            except (BufferError, NotImplementedError, TypeError, ValueError):
+            except MemoryError:
+                raise
+            except Exception:
                 if not as_array:
                     raise
         if as_array:
             return numpy.asarray(value)
-    except (BufferError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever another library's exporter raises
         return f"got {shown(value)}, which cannot be read as an array ({error})"
     return f"got {shown(value)}, which is no array, buffer, list or number"
 
@@ -96,12 +103,14 @@ cdef object array_of_exporter(value, bint shared=False):
 cdef object array_of_literal(value, dtype):
     """Make an array of a list or scalar with the declared element type, if that loses nothing, or say what is lost."""
     natural = array = None
+    if is_masked(value) or isinstance(value, (list, tuple)) and any([is_masked(item) for item in value]):
+        return "got a masked array; choose what masked elements mean with .filled()"
     if dtype == object:
         return f"got {shown(value)}, which are no strings"
     try:
         natural = numpy.asarray(value)
         if natural.dtype == numpy.float64 and dtype.kind in "iu" and all(
-                [type(item) is int for item in numpy.asarray(value, object).flat]):
+                [isinstance(item, (int, numpy.integer)) for item in numpy.asarray(value, object).flat]):
             natural = numpy.asarray(value, dtype)  # numpy makes floats of integers that no one type of its own holds
     except (ValueError, TypeError, OverflowError) as error:
         return f"got {shown(value)}, which numpy cannot make an array of ({error})"

@@ -146,14 +146,13 @@ cdef Feed make_sparse_value(sparse, ONNXTensorElementDataType element_type):
         cpu_memory_info, cnp.PyArray_DATA(values), dense_shape, rank, <const int64_t*>cnp.PyArray_DIMS(values),
         <size_t>cnp.PyArray_NDIM(values), number_to_create(element_type), &made))
     feed = make_feed(made, sparse)
-    if sparse.format == "coo":
+    if sparse.format == "coo" or sparse.format == "csr" and cnp.PyArray_SIZE(first) == 0:  # ORT takes no empty csr
         check(api.UseCooIndices(made, <int64_t*>cnp.PyArray_DATA(first), <size_t>cnp.PyArray_SIZE(first)))
     elif sparse.format == "csr":
         second = sparse.indices[1]
-        rows = cnp.PyArray_SIZE(second) if cnp.PyArray_SIZE(first) else 0  # ORT wants either both or none
         check(api.UseCsrIndices(
             made, <int64_t*>cnp.PyArray_DATA(first), <size_t>cnp.PyArray_SIZE(first),
-            <int64_t*>cnp.PyArray_DATA(second), <size_t>rows))
+            <int64_t*>cnp.PyArray_DATA(second), <size_t>cnp.PyArray_SIZE(second)))
     else:
         check(api.UseBlockSparseIndices(
             made, <const int64_t*>cnp.PyArray_DIMS(first), <size_t>cnp.PyArray_NDIM(first),

@@ -50,8 +50,10 @@ cdef object array_of_dlpack(value):
         require_host_memory(int(device_type), device_id)
     try:
         capsule = value.__dlpack__(max_version=(1, 1))
-    except TypeError:  # knows nothing of versions
-        capsule = value.__dlpack__()
+    except TypeError as error:
+        if "max_version" not in str(error) and "keyword" not in str(error):
+            raise
+        capsule = value.__dlpack__()  # knows nothing of versions
     if PyCapsule_IsValid(capsule, "dltensor_versioned"):
         memory.versioned = <DLManagedTensorVersioned*>PyCapsule_GetPointer(capsule, "dltensor_versioned")
         if memory.versioned.major != 1:
@@ -94,6 +96,8 @@ cdef cnp.ndarray array_of_dltensor(DLTensor* tensor):
         raise BufferError(f"it has {tensor.ndim} dimensions; numpy arrays have at most {cnp.NPY_MAXDIMS}")
     dtype = dtype_of(ELEMENT_TYPE_OF_WORD[word])
     item_size = dtype.itemsize
+    if tensor.data == NULL and all([tensor.shape[i] != 0 for i in range(tensor.ndim)]):
+        raise BufferError("it has elements, but no memory")
     if tensor.strides != NULL:
         for i in range(tensor.ndim):
             strides[i] = tensor.strides[i] * item_size
@@ -119,12 +123,15 @@ cdef object lend(cnp.ndarray array, stream, max_version, dl_device, copy):
     cdef int i
     if stream is not None:
         raise BufferError(f"stream: got {shown(stream)}; memory of the CPU knows no streams: expected None")
-    if dl_device is not None and tuple(dl_device) != (1, 0):
+    if dl_device is not None and dl_device != (1, 0):
         raise BufferError(f"dl_device: got {shown(dl_device)}; the tensor is in the CPU's memory: expected (1, 0)")
     word = numpy_word(element_type_of(array))
     if word not in DLPACK_OF_WORD:
         raise BufferError(f"DLPack has no element type for {array.dtype.name}")
-    versioned = max_version is not None and max_version[0] >= 1
+    if max_version is not None and not (isinstance(max_version, tuple) and len(max_version) == 2 and all(
+            [isinstance(number, int) for number in max_version])):
+        raise BufferError(f"max_version: got {shown(max_version)}; expected a pair of integers such as (1, 1)")
+    versioned = max_version is not None and max_version >= (1, 0)
     if copy:
         array = array.copy()
     elif not versioned and not cnp.PyArray_ISWRITEABLE(array):

@@ -47,13 +47,13 @@ cdef object admit_converted(const Slot* slot, info, value):
 cdef object admit_strings(const Slot* slot, info, value):
     if isinstance(value, Tensor):
         value = (<Tensor>value).array
+    if is_masked(value):
+        return f"got a masked array; choose what masked elements mean with .filled(); expected {info}"
     try:
         # An array of objects keeps what numpy's own strings drop: NULs at the end.
         array = numpy.asarray(value, None if isinstance(value, numpy.ndarray) else object)
     except (TypeError, ValueError) as error:
         return f"got {shown(value)}, which numpy cannot make an array of ({error}); expected {info}"
-    if is_masked(array):
-        return f"got a masked array; expected {info}: choose what masked elements mean with .filled()"
     if array.dtype.kind not in "OUST":
         return f"got {array_words(array)}; expected {info}"
     if array.dtype.kind == "U" and wrong_shape(slot, array) is None and cnp.PyArray_ISNOTSWAPPED(array):

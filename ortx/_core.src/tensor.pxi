@@ -121,8 +121,6 @@ def tensor(
     if shape is not None or values is not None:
         raise InvalidType(f"tensor: got {shown(data)} with a shape or values; they go with the name of an element type")
     array = array_of_exporter(data)
-    if not isinstance(array, str) and is_masked(array):
-        raise InvalidType("tensor: got a masked array; choose what masked elements mean with .filled()")
     if isinstance(array, str):
         raise InvalidType(f"tensor: {array}; expected one, or the name of an element type with a shape")
     learn_ml_dtypes(import_it=False)

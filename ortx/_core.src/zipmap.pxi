@@ -30,13 +30,15 @@ cdef object zip_map_info(zip_map):
 cdef list zip_map_dicts(cnp.ndarray array, tuple columns, str name):
     """Make a dictionary of each row of a float32 array; of one dimension, it is one row."""
     cdef list keys = columns[0]
-    cdef Py_ssize_t count = len(keys), k, rows, width = cnp.PyArray_DIMS(array)[cnp.PyArray_NDIM(array) - 1]
+    cdef Py_ssize_t count = len(keys), k, rows, width = -1
     cdef const float* at = <const float*>cnp.PyArray_DATA(array)
     cdef Py_ssize_t* column = NULL
     cdef dict made
+    if cnp.PyArray_NDIM(array) > 0:
+        width = cnp.PyArray_DIMS(array)[cnp.PyArray_NDIM(array) - 1]
     if cnp.PyArray_NDIM(array) not in (1, 2) or width != columns[2]:
         shape = (<object>array).shape
-        raise Fail(f"output {name!r}: the model computes the shape {shape} for {columns[2]} labels")
+        raise InvalidArgument(f"output {name!r}: the model computes the shape {shape} for {columns[2]} labels")
     rows = cnp.PyArray_SIZE(array) // width if width else 0
     column = <Py_ssize_t*>malloc((count + 1) * sizeof(Py_ssize_t))
     if column == NULL:

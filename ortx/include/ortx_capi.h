@@ -477,9 +477,9 @@ typedef struct OrtApi {
     (const OrtValue* ort_value, OrtTensorTypeAndShapeInfo** out);
   OrtStatus* (ORTX_CALL *GetSparseTensorValues)(const OrtValue* ort_value, const void** out);
   OrtStatus* (ORTX_CALL *GetSparseTensorIndicesTypeShape)
-    (const OrtValue* ort_value, OrtSparseIndicesFormat indices_format, OrtTensorTypeAndShapeInfo** out);
+    (const OrtValue* ort_value, enum OrtSparseIndicesFormat indices_format, OrtTensorTypeAndShapeInfo** out);
   OrtStatus* (ORTX_CALL *GetSparseTensorIndices)
-    (const OrtValue* ort_value, OrtSparseIndicesFormat indices_format, size_t* num_indices,
+    (const OrtValue* ort_value, enum OrtSparseIndicesFormat indices_format, size_t* num_indices,
      const void** indices);
 
   /* API version 10 */
