@@ -913,7 +913,8 @@ def test_a_message_of_a_run_arrives_before_its_future_is_done(messages):
             messages.clear()
             future = session.submit([X], None, ortx.run_options(tag=f"number {number}"))
             before = callback_result(future, lambda: list(messages))
-            assert before.result(SECONDS) == ("ortx-completion", [f"Running with tag: number {number}"])
+            _, seen = before.result(SECONDS)  # called on this thread if the run was done already
+            assert seen == [f"Running with tag: number {number}"]
 
 
 @pytest.mark.parametrize(("severity", "count"), [(-1, 1), (3, 1), (4, 0)])
