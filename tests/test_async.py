@@ -1035,7 +1035,10 @@ def test_an_uncaught_exception_is_all_that_is_printed_and_the_run_ends(run_pytho
 # --- fork
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork, which Windows does not have")
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork, which Windows does not have")
+
+
+@needs_fork
 @pytest.mark.parametrize("leave", ["os._exit", "sys.exit"])
 @pytest.mark.parametrize("children", [1, 3])
 def test_the_child_of_a_process_that_submitted_can_submit_with_a_new_session(run_python, tmp_path, leave, children):
@@ -1064,7 +1067,7 @@ print(codes, [session.submit([[0.0], count]).result(60)[0][0] for count in range
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{list(range(10, 10 + children))} True\n", "")
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork, which Windows does not have")
+@needs_fork
 def test_a_fork_while_a_run_is_in_flight_harms_neither_the_run_nor_the_child(run_python, tmp_path):
     (tmp_path / "counting.onnx").write_bytes(COUNTING)
     code = """
@@ -1085,9 +1088,6 @@ print(code, "terminate" in str(endless.exception(60)), queued.result(60)[0][0])
 """
     done = run_python(code, tmp_path / "counting.onnx")
     assert (done.returncode, done.stdout, done.stderr) == (0, "7 True 4.0\n", "")
-
-
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork, which this system does not have")
 
 
 @needs_fork
