@@ -24,7 +24,7 @@ from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_SIZE, PyTuple_New, Py
 from cpython.unicode cimport PyUnicode_CheckExact
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, strcmp, strlen
+from libc.string cimport memcmp, memcpy, memset, strcmp, strlen
 
 from ortx.capi cimport *
 
@@ -65,7 +65,8 @@ include "_core.src/env.pxi"       # OrtEnv: configure(), made once, never releas
 include "_core.src/dtype.pxi"     # element types: ORT's, ONNX's and numpy's words for them
 include "_core.src/zipmap.pxi"    # the dictionaries that end a classifier, made of the tensor behind them
 include "_core.src/typeinfo.pxi"  # OrtTypeInfo: ValueInfo and Signature, what a model takes and gives
-include "_core.src/elements.pxi"  # strings, and elements smaller than a byte: copied, one form into the other
+include "_core.src/strings.pxi"   # strings: ORT's objects, and Python's
+include "_core.src/elements.pxi"  # elements smaller than a byte: copied, one form into the other
 include "_core.src/value.pxi"     # OrtValue: over a caller's buffer, or under a numpy array
 include "_core.src/container.pxi" # OrtValue: sequences, maps, sparse tensors
 include "_core.src/dlpack.pxi"    # DLPack: memory of other libraries, and ours for them

@@ -12,7 +12,15 @@ from dataclasses import dataclass
 
 import numpy
 
-__all__ = ["Weights", "ZipMap", "empty_sequence_model", "is_ort_format", "weights", "without_zip_maps"]
+__all__ = [
+    "Weights",
+    "ZipMap",
+    "concatenation_model",
+    "empty_sequence_model",
+    "is_ort_format",
+    "weights",
+    "without_zip_maps",
+]
 
 # Field numbers of ModelProto, GraphProto, NodeProto, TensorProto and StringStringEntryProto.
 _GRAPH, _OPSET_IMPORT = 7, 8
@@ -259,17 +267,38 @@ def _decoded(value: memoryview | int) -> str:
     return "" if isinstance(value, int) else str(value, "utf-8", "surrogateescape")
 
 
-# --- a model of one node --------------------------------------------------------------------------------------------
+# --- models of one node ---------------------------------------------------------------------------------------------
 
 
 def empty_sequence_model(data_type: int) -> bytes:
-    """Return a model without inputs, whose one output ``s`` is an empty sequence of tensors of an element type."""
-    dtype = _field(1, b"dtype") + _field(20, 2) + _field(3, data_type)  # AttributeProto: name, type INT, i
-    node = _field(2, b"s") + _field(4, b"SequenceEmpty") + _field(5, dtype)
-    tensor = _field(1, _field(1, data_type))  # TypeProto: tensor_type with its elem_type
-    output = _field(1, b"s") + _field(2, _field(4, _field(1, tensor)))  # sequence_type with its elem_type
-    graph = _field(1, node) + _field(2, b"g") + _field(12, output)
+    """Return a model without inputs, whose one output ``y`` is an empty sequence of tensors of an element type."""
+    return _one_node_model("SequenceEmpty", {"dtype": data_type}, None, _sequence_type(data_type))
+
+
+def concatenation_model(data_type: int) -> bytes:
+    """Return a model that makes one tensor ``y`` of a sequence ``x`` of tensors of one shape, with an axis more."""
+    attributes = {"axis": 0, "new_axis": 1}
+    return _one_node_model("ConcatFromSequence", attributes, _sequence_type(data_type), _tensor_type(data_type))
+
+
+def _one_node_model(op_type: str, attributes: dict[str, int], x: bytes | None, y: bytes) -> bytes:
+    node = _field(2, b"y") + _field(4, op_type.encode())
+    if x is not None:
+        node += _field(1, b"x")
+    for name, value in attributes.items():
+        node += _field(5, _field(1, name.encode()) + _field(20, 2) + _field(3, value))  # AttributeProto: type INT, i
+    graph = _field(1, node) + _field(2, b"g") + _field(12, _field(1, b"y") + _field(2, y))
+    if x is not None:
+        graph += _field(11, _field(1, b"x") + _field(2, x))
     return _field(1, 8) + _field(_GRAPH, graph) + _field(8, _field(2, 14))  # ir_version, graph, opset
+
+
+def _tensor_type(data_type: int) -> bytes:
+    return _field(1, _field(1, data_type))  # TypeProto: tensor_type with its elem_type
+
+
+def _sequence_type(data_type: int) -> bytes:
+    return _field(4, _field(1, _tensor_type(data_type)))  # TypeProto: sequence_type with its elem_type
 
 
 # --- protobuf's wire format -----------------------------------------------------------------------------------------

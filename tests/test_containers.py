@@ -674,3 +674,68 @@ def test_an_optional_sequence_may_be_left_out():
             assert (y.tolist(), has_value.tolist()) == wanted
         with pytest.raises(ortx.CallError, match="input 'x': element 1: got 'no'"):
             session.run([[A, "no"]])
+
+
+# --- many items of one shape are fetched at once: nobody can tell
+
+
+@pytest.mark.parametrize("count", [15, 16, 17, 100])
+@pytest.mark.parametrize("shape", [(), (1,), (3,), (2, 3), (1, 2, 1, 3), (0,), (2, 0)], ids=str)
+@pytest.mark.parametrize("name", sorted(DTYPES.keys() - {"string"}))
+def test_many_items_of_one_shape_come_back_as_they_were(name, shape, count):
+    random = np.random.default_rng(count)
+    x = [random.integers(0, 2, shape).astype(name) for _ in range(count)]
+    with ortx.session_from_bytes(identity(DTYPES[name]), intra_op_num_threads=1) as session:
+        y = session.run([x])["y"]
+    assert [item.tolist() for item in y] == [item.tolist() for item in x]
+    assert {(item.dtype, item.shape) for item in y} == {(np.dtype(name), shape)}
+
+
+def test_each_of_many_items_has_memory_of_its_own():
+    with ortx.session_from_bytes(identity(), intra_op_num_threads=1) as session:
+        y = session.run([[A] * 50])["y"]
+    y[0][:] = 7
+    assert all(item.tolist() == [1, 2] for item in y[1:])
+    assert all(item.flags.owndata and item.flags.writeable and item.flags.aligned for item in y)
+
+
+@pytest.mark.parametrize("odd", [0, 1, 49], ids=["first", "second", "last"])
+@pytest.mark.parametrize("item", [B, A[:1], np.float32(3).reshape(()), np.zeros((0,), np.float32)], ids=repr)
+def test_one_item_of_another_shape_among_many_is_no_failure(odd, item, capfd, caplog):
+    x = [A] * 50
+    x[odd] = item
+    with ortx.session_from_bytes(identity(), intra_op_num_threads=1) as session:
+        y = session.run([x])["y"]
+    assert [i.tolist() for i in y] == [i.tolist() for i in x]
+    assert [i.shape for i in y] == [i.shape for i in x]
+    assert capfd.readouterr() == ("", "")
+    assert not caplog.records
+
+
+def test_many_items_that_look_as_if_nothing_had_been_written_are_fetched_too():
+    x = [np.full(4, 0xA5, np.uint8)] * 20
+    with ortx.session_from_bytes(identity(TensorProto.UINT8), intra_op_num_threads=1) as session:
+        assert [item.tolist() for item in session.run([x])["y"]] == [[0xA5] * 4] * 20
+        x[3] = np.zeros(0, np.uint8)
+        assert [item.tolist() for item in session.run([x])["y"]] == [item.tolist() for item in x]
+
+
+def test_many_large_items_keep_memory_of_onnx_runtime_each():
+    x = [np.full(2000, i, np.float32) for i in range(20)]
+    with ortx.session_from_bytes(identity(), intra_op_num_threads=1) as session:
+        y = session.run([x])["y"]
+    assert [item[0] for item in y] == list(range(20))
+    del y[1:]
+    gc.collect()
+    assert y[0].tolist() == x[0].tolist()
+
+
+def test_many_strings_and_many_items_of_a_type_without_a_kernel_come_back():
+    x = [np.array(["a", f"text {i}"], object) for i in range(30)]
+    with ortx.session_from_bytes(identity(STRING), intra_op_num_threads=1) as session:
+        assert [item.tolist() for item in session.run([x])["y"]] == [item.tolist() for item in x]
+    x = [np.array([i, 2], ml_dtypes.bfloat16) for i in range(30)]
+    type_proto = helper.make_sequence_type_proto(helper.make_tensor_type_proto(TensorProto.BFLOAT16, None))
+    with ortx.session_from_bytes(passing_on(type_proto), intra_op_num_threads=1) as session:
+        outputs = session.run({"x": x, "z": A})
+        assert [item.tolist() for item in outputs["x"]] == [item.tolist() for item in x]

@@ -258,6 +258,7 @@ STATUS_TYPES = {name for code in CODE.values() for name in re.findall(r"ctypedef
 # (part, function): where a status does not go straight into `check`, and why that is so.
 STATUS_KEPT = {
     ("async.pxi", "api.RunAsync"): "a run that could not begin ends as any other, on the completion thread",
+    ("container.pxi", "api.Run"): "says whether items can be joined: a refusal is an answer, not an error",
     ("frame.pxi", "api.Run"): "frame_run releases the values over callers' buffers before anybody raises",
     ("binding.pxi", "api.RunWithBinding"): "as in Session.call, below",
     ("session.pxi", "frame_run"): "Session.call counts the call as ended before Python code may run again",
@@ -310,7 +311,7 @@ def test_every_status_goes_into_check():
 def test_a_status_that_is_kept_is_returned_checked_or_handed_on_in_the_same_function(part, name):
     (after,) = re.findall(rf"status = {re.escape(name)}\((.*?)(?=^\s*(?:cdef|def) |\Z)", CODE[part], re.M | re.S)
     # What `run_has_ended` takes over is checked by `complete_run`.
-    assert re.search(r"return status\b|check\(status\)|run_has_ended\(.*, status\)", after)
+    assert re.search(r"return status\b|check\(status\)|discard\(status\)|run_has_ended\(.*, status\)", after)
 
 
 def test_the_status_of_a_submitted_run_is_checked_when_the_run_is_completed():

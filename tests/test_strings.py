@@ -1,10 +1,11 @@
-"""Strings in and out: what is taken for one, what is refused, what is kept (`_core.src/elements.pxi`)."""
+"""Strings in and out: what is taken for one, what is refused, what is kept (`_core.src/strings.pxi`)."""
 
 from __future__ import annotations
 
 import gc
 import os
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -41,8 +42,16 @@ def containing(*items: bytes) -> bytes:
     return build([helper.make_node("Identity", ["w"], ["y"])], [], [strings("y", [len(items)])], [made])
 
 
+@pytest.fixture(scope="module", autouse=True, params=[True, False], ids=["in place", "copied"])
+def sharing(request):
+    """All of this holds whether ortx knows how the library's strings lie in memory, or not."""
+    was_shared = _core._share_strings(request.param)
+    yield request.param
+    _core._share_strings(was_shared)
+
+
 @pytest.fixture(scope="module")
-def session():
+def session(sharing):
     with ortx.session_from_bytes(identity(), intra_op_num_threads=2) as session:
         yield session
 
@@ -504,3 +513,72 @@ def test_two_hundred_runs_of_ten_thousand_strings_leave_no_memory_behind(session
     assert _core._live_handles() == handles
     assert grown < 6e6  # one lost copy of the strings a run would be 100 MB
     assert buffer.tolist() == texts
+
+
+# --- strings are not copied on the way in: what becomes of the caller's array does not matter ---
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="another std::string than libstdc++'s is always copied")
+def test_strings_are_read_in_place_where_the_library_is_linked_with_libstdcxx(sharing):
+    assert _core._share_strings(sharing) == sharing
+
+
+def test_an_array_of_strings_may_be_changed_and_deleted_while_it_is_bound(session):
+    x = objects([f"a string that is long enough not to fit into its object: {i}" for i in range(100)])
+    expected = x.copy()
+    binding = session.create_io_binding()
+    binding.bind_input("x", x)
+    binding.bind_output("y")
+    x[:] = "gone"
+    del x
+    gc.collect()
+    for _ in range(2):
+        assert np.array_equal(session.run_with_iobinding(binding)["y"], expected)
+
+
+def test_an_array_of_strings_may_be_changed_by_another_thread_while_a_model_runs(session):
+    x = np.empty(2000, object)
+    stop = threading.Event()
+
+    def change():
+        number = 0
+        while not stop.is_set():
+            number += 1
+            x[:] = [f"string of round {number} that is longer than its object: {i}" for i in range(len(x))]
+
+    x[:] = "string of round 0 that is longer than its object: 0"
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        for _ in range(50):
+            assert all(text.startswith("string of round ") for text in session.run([x])["y"].tolist())
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_strings_that_were_returned_stay_when_all_else_is_gone():
+    with ortx.session_from_bytes(identity(), intra_op_num_threads=1) as session:
+        y = session.run([objects(["long enough to be on the heap, not in the object", "short"])])["y"]
+    gc.collect()
+    assert y.tolist() == ["long enough to be on the heap, not in the object", "short"]
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 15, 16, 17, 127, 128, 129, 5000])
+@pytest.mark.parametrize("character", ["a", "\0", "é", "ÿ", "Ā", "☃", "\uffff", "\U00010000", "\U0010ffff"])
+def test_a_string_comes_back_whatever_its_length_and_width(session, size, character):
+    text = character * size
+    for x in (objects([text, "a" + text, text + "z"]), objects([text * 2, ""])):
+        assert session.run([x])["y"].tolist() == x.tolist()
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        b"\x80", b"\xbf", b"\xc0\xaf", b"\xc1\xbf", b"\xc2", b"\xc2a", b"\xe0\x9f\xbf", b"\xe2\x98", b"\xed\xa0\x80",
+        b"\xf0\x8f\xbf\xbf", b"\xf4\x90\x80\x80", b"\xf5\x80\x80\x80", b"\xff", b"ok\xe2\x98", b"\xe2\x28\xa1",
+    ],
+)  # fmt: skip
+def test_what_is_no_utf8_is_read_as_python_reads_it(item):
+    with ortx.session_from_bytes(containing(item, b"\xc3\xa9"), intra_op_num_threads=1) as session:
+        assert session.run([])["y"].tolist() == [item.decode("utf-8", "surrogateescape"), "é"]

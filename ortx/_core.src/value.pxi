@@ -140,57 +140,68 @@ cdef inline object array_at(Value owner, void* data, int type_number, const int6
 
 
 cdef Feed make_string_value(cnp.ndarray array):
-    """Make a string tensor of an array of objects, all of them str; they are copied.
+    """Make a string tensor of an array of objects, all of them str.
 
     Raises UnicodeEncodeError if one of them cannot be written as UTF-8.
     """
-    cdef OrtValue* value = NULL
-    cdef PyObject** items = <PyObject**>cnp.PyArray_DATA(array)
     cdef const char* text
     cdef char* place = NULL
     cdef Py_ssize_t i, size = 0
-    check(api.CreateTensorAsOrtValue(
-        default_allocator, <const int64_t*>cnp.PyArray_DIMS(array), <size_t>cnp.PyArray_NDIM(array),
-        ONNX_TENSOR_ELEMENT_DATA_TYPE_STRING, &value))
-    feed = make_feed(value, None)
+    if strings_are_shared() and cnp.PyArray_SIZE(array):
+        return feed_of_string_objects(array, string_objects(array))
+    feed = make_tensor_of(array, ONNX_TENSOR_ELEMENT_DATA_TYPE_STRING)
+    cdef PyObject** items = <PyObject**>cnp.PyArray_DATA(array)
     for i in range(cnp.PyArray_SIZE(array)):
         text = PyUnicode_AsUTF8AndSize(<object>items[i], &size)
-        check(api.GetResizedStringTensorElementBuffer(value, <size_t>i, <size_t>size, &place))
+        check(api.GetResizedStringTensorElementBuffer(feed.handle, <size_t>i, <size_t>size, &place))
         memcpy(place, text, <size_t>size)
     return feed
 
 
 cdef Feed make_string_value_of_ucs4(cnp.ndarray array):
     """Make a string tensor of a C-contiguous array of numpy's ``U`` type, or return None if it holds a surrogate."""
-    cdef OrtValue* value = NULL
     cdef const uint32_t* characters = <const uint32_t*>cnp.PyArray_DATA(array)
     cdef char* place = NULL
     cdef Py_ssize_t i, size, length, width = cnp.PyArray_ITEMSIZE(array) // 4
-    check(api.CreateTensorAsOrtValue(
-        default_allocator, <const int64_t*>cnp.PyArray_DIMS(array), <size_t>cnp.PyArray_NDIM(array),
-        ONNX_TENSOR_ELEMENT_DATA_TYPE_STRING, &value))
-    feed = make_feed(value, None)
+    if strings_are_shared() and cnp.PyArray_SIZE(array):
+        objects = string_objects_of_ucs4(array)
+        return None if objects is None else feed_of_string_objects(array, objects)
+    feed = make_tensor_of(array, ONNX_TENSOR_ELEMENT_DATA_TYPE_STRING)
     for i in range(cnp.PyArray_SIZE(array)):
-        length = width
-        while length > 0 and characters[length - 1] == 0:  # numpy fills with NULs
-            length -= 1
+        length = length_of_ucs4(characters, width)
         size = utf8_of_ucs4(characters, length, NULL)
         if size < 0:
             return None
-        check(api.GetResizedStringTensorElementBuffer(value, <size_t>i, <size_t>size, &place))
+        check(api.GetResizedStringTensorElementBuffer(feed.handle, <size_t>i, <size_t>size, &place))
         utf8_of_ucs4(characters, length, place)
         characters += width
     return feed
 
 
-cdef Feed make_packed_value(cnp.ndarray array, ONNXTensorElementDataType element_type):
-    """Make a tensor of elements that are smaller than a byte, of a C-contiguous array with one byte for each."""
+cdef Feed feed_of_string_objects(cnp.ndarray array, tuple objects):
+    """Make a string tensor of an array's shape over what `string_objects` has made."""
     cdef OrtValue* value = NULL
-    cdef void* data = NULL
+    cdef cnp.ndarray made = objects[0]
+    check(api.CreateTensorWithDataAsOrtValue(
+        cpu_memory_info, cnp.PyArray_DATA(made), <size_t>cnp.PyArray_NBYTES(made),
+        <const int64_t*>cnp.PyArray_DIMS(array), <size_t>cnp.PyArray_NDIM(array),
+        ONNX_TENSOR_ELEMENT_DATA_TYPE_STRING, &value))
+    return make_feed(value, objects)
+
+
+cdef Feed make_tensor_of(cnp.ndarray array, ONNXTensorElementDataType element_type):
+    """Make a tensor of an array's shape in ORT's own memory."""
+    cdef OrtValue* value = NULL
     check(api.CreateTensorAsOrtValue(
         default_allocator, <const int64_t*>cnp.PyArray_DIMS(array), <size_t>cnp.PyArray_NDIM(array),
         number_to_create(element_type), &value))
-    feed = make_feed(value, None)
-    check(api.GetTensorMutableData(value, &data))
+    return make_feed(value, None)
+
+
+cdef Feed make_packed_value(cnp.ndarray array, ONNXTensorElementDataType element_type):
+    """Make a tensor of elements that are smaller than a byte, of a C-contiguous array with one byte for each."""
+    cdef void* data = NULL
+    feed = make_tensor_of(array, element_type)
+    check(api.GetTensorMutableData(feed.handle, &data))
     pack(<unsigned char*>cnp.PyArray_DATA(array), <unsigned char*>data, cnp.PyArray_SIZE(array), bits_of(element_type))
     return feed
