@@ -68,7 +68,8 @@ include "_core.src/typeinfo.pxi"  # OrtTypeInfo: ValueInfo and Signature, what a
 include "_core.src/strings.pxi"   # strings: ORT's objects, and Python's
 include "_core.src/elements.pxi"  # elements smaller than a byte: copied, one form into the other
 include "_core.src/value.pxi"     # OrtValue: over a caller's buffer, or under a numpy array
-include "_core.src/container.pxi" # OrtValue: sequences, maps, sparse tensors
+include "_core.src/sparse.pxi"    # OrtValue: sparse tensors
+include "_core.src/container.pxi" # OrtValue: sequences and maps
 include "_core.src/dlpack.pxi"    # DLPack: memory of other libraries, and ours for them
 include "_core.src/optional.pxi"  # ortx.Optional: a value that may be missing
 include "_core.src/admit.pxi"     # any Python object -> an array that fits an input, or the reason why not

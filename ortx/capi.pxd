@@ -359,6 +359,20 @@ cdef extern from "ortx_capi.h" nogil:
             OrtTensorRTProviderOptionsV2* tensorrt_options, const char* const* provider_options_keys,
             const char* const* provider_options_values, size_t num_keys) noexcept nogil
         void (*ReleaseTensorRTProviderOptions)(OrtTensorRTProviderOptionsV2* input) noexcept nogil
+        OrtStatus* (*CreateSparseTensorAsOrtValue)(
+            OrtAllocator* allocator, const int64_t* dense_shape, size_t dense_shape_len,
+            ONNXTensorElementDataType type, OrtValue** out) noexcept nogil
+        OrtStatus* (*FillSparseTensorCoo)(
+            OrtValue* ort_value, const OrtMemoryInfo* data_mem_info, const int64_t* values_shape,
+            size_t values_shape_len, const void* values, const int64_t* indices_data, size_t indices_num) noexcept nogil
+        OrtStatus* (*FillSparseTensorCsr)(
+            OrtValue* ort_value, const OrtMemoryInfo* data_mem_info, const int64_t* values_shape,
+            size_t values_shape_len, const void* values, const int64_t* inner_indices_data,
+            size_t inner_indices_num, const int64_t* outer_indices_data, size_t outer_indices_num) noexcept nogil
+        OrtStatus* (*FillSparseTensorBlockSparse)(
+            OrtValue* ort_value, const OrtMemoryInfo* data_mem_info, const int64_t* values_shape,
+            size_t values_shape_len, const void* values, const int64_t* indices_shape_data,
+            size_t indices_shape_len, const int32_t* indices_data) noexcept nogil
         OrtStatus* (*CreateSparseTensorWithValuesAsOrtValue)(
             const OrtMemoryInfo* info, void* p_data, const int64_t* dense_shape, size_t dense_shape_len,
             const int64_t* values_shape, size_t values_shape_len, ONNXTensorElementDataType type,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy
 import numpy.typing
 
-from .errors import InvalidArgument, InvalidType, shown
+from .errors import InvalidArgument, InvalidType, NotSupported, shown
 
 __all__ = ["SparseTensor", "sparse_tensor"]
 
@@ -30,12 +30,22 @@ class SparseTensor:
     shape : tuple of int
         Dimensions, zeros included.
     values : numpy.ndarray
-        The elements that are not zero, one-dimensional; for block_sparse the blocks, of shape (blocks, rows, columns).
+        The elements that are not zero, one-dimensional; for block_sparse the blocks, of shape (blocks, rows, columns)
+        as in scipy's bsr. Strings are objects, all of them `str`; what is not there is ``""``.
     indices : numpy.ndarray or tuple of two
         Where they stand. For coo int64, of shape (elements, 2), or (elements,) counting through the rows; for csr the
         column of each element and, with one entry more than rows, where each row begins, both int64; for block_sparse
-        int32 of shape (2, blocks): row and column, in blocks. (ONNX Runtime 1.31 takes block_sparse only where there
-        are as many blocks as a block has columns, and has no kernels for it.)
+        int32 of shape (2, blocks): row and column, counted in blocks.
+
+    Notes
+    -----
+    The arrays go into a model without being copied, and an output's arrays lie over ONNX Runtime's memory. Two kinds
+    are copied, each way: strings, and the values of block_sparse, which ONNX Runtime wants in the shape (rows, columns,
+    blocks). The operators of ONNX Runtime 1.31 take neither of the two; it passes such values on from an input to an
+    output.
+
+    Without elements, a csr tensor goes in and comes back as coo, since no kernel takes it otherwise, and block_sparse
+    comes back with blocks of one row and one column, since ONNX Runtime keeps no other shape.
     """
 
     format: str
@@ -49,41 +59,59 @@ class SparseTensor:
         return self.values.dtype
 
     def to_dense(self) -> Array:
-        """Return an array with all the zeros."""
-        dense = numpy.zeros(self.shape, self.dtype)  # elements that stand at one place add up, as ONNX Runtime has it
+        """Return an array with all the zeros; of strings, with all the empty ones.
+
+        Numbers that stand at one place add up, as ONNX Runtime has it; of strings the last one stays.
+        """
+        dense = numpy.full(self.shape, "", object) if self.dtype == object else numpy.zeros(self.shape, self.dtype)
         if isinstance(self.indices, tuple):
             columns, begins = self.indices
             rows = numpy.repeat(numpy.arange(len(begins) - 1), numpy.diff(begins))
-            numpy.add.at(dense, (rows, columns), self.values)
+            _put(dense, (rows, columns), self.values)
         elif self.format == "block_sparse":
             _, rows, columns = self.values.shape
             for block, (row, column) in zip(self.values, self.indices.T, strict=True):
-                dense[row * rows : (row + 1) * rows, column * columns : (column + 1) * columns] += block
+                place = dense[row * rows : (row + 1) * rows, column * columns : (column + 1) * columns]
+                _put(place, ..., block)
         elif self.indices.ndim == 1:
-            numpy.add.at(dense.reshape(-1), self.indices, self.values)
+            _put(dense.reshape(-1), self.indices, self.values)
         else:
-            numpy.add.at(dense, tuple(self.indices.T), self.values)
+            _put(dense, tuple(self.indices.T), self.values)
         return dense
 
     def to_scipy(self) -> Any:
         """Return a ``scipy.sparse`` array: ``coo_array``, ``csr_array`` or, for block_sparse, ``bsr_array``.
 
-        Raises ImportError if scipy is not installed.
+        Raises ImportError if scipy is not installed, and NotSupported for strings, which scipy.sparse does not have.
         """
         import scipy.sparse  # type: ignore[import-untyped,unused-ignore]
 
+        if self.dtype == object:
+            raise NotSupported("SparseTensor.to_scipy: scipy.sparse has no strings; use to_dense(), or the parts")
         if isinstance(self.indices, tuple):
             columns, begins = self.indices
             return scipy.sparse.csr_array((self.values, columns, begins), shape=self.shape)
         if self.format == "block_sparse":
-            _, rows, columns = self.values.shape
-            return scipy.sparse.bsr_array(self.to_dense(), blocksize=(rows, columns))
+            order = numpy.lexsort((self.indices[1], self.indices[0]))
+            begins = numpy.searchsorted(self.indices[0][order], range(self.shape[0] // self.values.shape[1] + 1))
+            return scipy.sparse.bsr_array((self.values[order], self.indices[1][order], begins), shape=self.shape)
         pairs = self.indices.T if self.indices.ndim == 2 else numpy.unravel_index(self.indices, self.shape)
         return scipy.sparse.coo_array((self.values, tuple(pairs)), shape=self.shape)
 
     def __repr__(self) -> str:
         """Say what it is without its elements."""
-        return f"<ortx.SparseTensor {self.format} {self.dtype.name} of shape {self.shape}, {len(self.values)} values>"
+        count = f"{len(self.values)} values"
+        if self.format == "block_sparse":
+            count = f"{len(self.values)} blocks of shape {self.values.shape[1:]}"
+        word = "string" if self.dtype == object else self.dtype.name
+        return f"<ortx.SparseTensor {self.format} {word} of shape {self.shape}, {count}>"
+
+
+def _put(dense: Array, places: Any, values: Array) -> None:
+    if dense.dtype == object:
+        dense[places] = values
+    else:
+        numpy.add.at(dense, places, values)
 
 
 def sparse_tensor(
@@ -106,12 +134,13 @@ def sparse_tensor(
     Returns
     -------
     SparseTensor
-        Over the memory of `data`, where that has the form that ONNX Runtime wants.
+        Over the memory of `data`, where that has the form that a `SparseTensor` has.
 
     Raises
     ------
     InvalidArgument
-        If an index is out of bounds or the parts do not fit each other: ONNX Runtime does not look.
+        If an index is out of bounds or the parts do not fit each other: ONNX Runtime does not look. If a string holds a
+        NUL, where ONNX Runtime would cut it off, or cannot be written as UTF-8.
     InvalidType
         If `data` is none of these, or a part is missing.
     """
@@ -169,6 +198,8 @@ def _parts(format: str, values: object, indices: object) -> tuple[Array, Array |
         raise InvalidType("sparse_tensor: values: got a masked array; choose what masked elements mean with .filled()")
     try:
         array = numpy.ascontiguousarray(values)
+        if array.dtype.kind in "OUST":
+            array = _strings(values, array)
     except (TypeError, ValueError) as error:
         raise InvalidType(f"sparse_tensor: values: got {shown(values)}; expected an array ({error})") from None
     if not array.dtype.isnative:
@@ -178,6 +209,17 @@ def _parts(format: str, values: object, indices: object) -> tuple[Array, Array |
     if not isinstance(indices, (tuple, list)) or len(indices) != 2:
         raise InvalidType(f"sparse_tensor: indices: got {shown(indices)}; expected a pair: columns, row beginnings")
     return array, (_whole_numbers(indices[0], numpy.int64), _whole_numbers(indices[1], numpy.int64))
+
+
+def _strings(values: object, array: Array) -> Array:
+    """Return an array of objects, with bytes decoded."""
+    if not isinstance(values, numpy.ndarray):
+        array = numpy.ascontiguousarray(values, object)  # numpy's own strings drop NULs at the end
+    array = numpy.ascontiguousarray(array, object)
+    if not any(isinstance(item, bytes) for item in array.flat):
+        return array
+    decoded = [item.decode() if isinstance(item, bytes) else item for item in array.flat]
+    return numpy.array(decoded, object).reshape(array.shape)
 
 
 def _whole_numbers(indices: object, wanted: type[numpy.integer[Any]]) -> Array:
@@ -232,6 +274,21 @@ def _problem_of_layout(sparse: SparseTensor) -> str | None:
     values = sparse.values
     if not isinstance(values, numpy.ndarray) or not values.dtype.isnative or not _in_order(values):
         return f"values: got {shown(values)}; expected a C-contiguous array in native byte order"
+    if values.dtype.kind in "UST":
+        return f"values: got {values.dtype}; expected strings as an array of objects, all of them str"
+    return _problem_of_strings(values) if values.dtype == object else None
+
+
+def _problem_of_strings(values: Array) -> str | None:
+    for item in values.flat:
+        if not isinstance(item, str):
+            return f"values: got {shown(item)} among the objects; expected strings"
+        if "\0" in item:
+            return f"values: got {shown(item)}; ONNX Runtime would end it at the NUL"
+        try:
+            item.encode()
+        except UnicodeEncodeError as error:
+            return f"values: got {shown(item)}, which cannot be written as UTF-8 ({error.reason})"
     return None
 
 

@@ -265,6 +265,67 @@ def test_a_literal_that_would_lose_something_is_refused(identities, dtype, value
     assert f"expected {dtype} of any shape" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("shape", "value", "wanted"),
+    [
+        (("n", 2), [], (0, 2)),
+        (("n", 2), (), (0, 2)),
+        ((2, "n", 4), [[], []], (2, 0, 4)),
+        ((2, 0, 4), [[], []], (2, 0, 4)),
+        (("n", 3, 4, 5), [], (0, 3, 4, 5)),
+        (("n", "m", 4, 5), [[], [], []], (3, 0, 4, 5)),
+        (("n", "m"), [[], [], []], (3, 0)),
+        (("n",), [], (0,)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("dtype", ["float32", "int64", "bool"])
+def test_empty_lists_take_the_declared_dimensions_that_they_cannot_show(dtype, shape, value, wanted):
+    with ortx.session_from_bytes(models.identity(dtype, shape)) as session:
+        y = session.run([value])[0]
+        assert (y.dtype, y.shape) == (dtype, wanted)
+        binding = session.create_io_binding()
+        binding.bind_input("x", value)
+        binding.bind_output("y")
+        assert binding.run()["y"].shape == wanted
+
+
+@pytest.mark.parametrize(
+    ("shape", "value", "words"),
+    [
+        (
+            ("n", "m"),
+            [],
+            "whose empty lists do not say how large dimension 1 is; pass an array, such as numpy.zeros((0, 1)",
+        ),
+        (
+            ("n", 3, "m"),
+            [],
+            "whose empty lists do not say how large dimension 2 is; pass an array, such as numpy.zeros(",
+        ),
+        (
+            (2, "n", "m", 4),
+            [[], []],
+            "large dimension 2 is; pass an array, such as numpy.zeros((2, 0, 1, 4), 'float32')",
+        ),
+        ((2, "n", 4), [], "large dimension 1 is"),
+        ((3, "n", 4), [[], []], "dimension 0 must be 3, not 2"),
+        (("n", 2), [[]], "dimension 1 must be 2, not 0"),
+        (("n",), [[]], "1 dimension, not 2"),
+        (("n", 2, 3, 4), [np.zeros((0, 2), np.float32)], "4 dimensions, not 3"),
+    ],
+    ids=str,
+)
+def test_empty_lists_of_an_unknown_shape_are_refused(shape, value, words):
+    with ortx.session_from_bytes(models.identity("float32", shape)) as session:
+        with pytest.raises(ortx.CallError) as caught:
+            session.run([value])
+        assert words in str(caught.value)
+        assert "expected float32 of shape (" in str(caught.value)
+        zeros = np.zeros([size if isinstance(size, int) else 0 for size in shape], np.float32)
+        assert session.run([zeros])[0].shape == zeros.shape
+
+
 # --- any array at all
 
 

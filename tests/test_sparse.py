@@ -1,4 +1,4 @@
-"""Sparse tensors: made, checked, and through models (`sparse.py`, `_core.src/container.pxi`)."""
+"""Sparse tensors: made, checked, and through models (`sparse.py`, `_core.src/sparse.pxi`)."""
 
 from __future__ import annotations
 
@@ -27,6 +27,16 @@ EYE = np.eye(3, dtype=np.float32)
 BLOCKS = np.arange(1, 9, dtype=np.float32).reshape(2, 2, 2)
 BLOCKS_AT = [[0, 1], [1, 0]]  # rows, columns
 BLOCKS_DENSE = np.array([[0, 0, 1, 2], [0, 0, 3, 4], [5, 6, 0, 0], [7, 8, 0, 0]], np.float32)
+# Rows and columns of a block, and where the blocks are: as many as a block has columns (or not), and in no order.
+MANY_BLOCKS = [
+    (2, 2, [[0, 1], [1, 0]]),
+    (2, 3, [[2], [1]]),
+    (2, 3, [[2, 0, 0, 1], [1, 1, 0, 1]]),
+    (3, 2, [[0, 2, 1], [1, 0, 0]]),
+    (1, 4, [[1, 0], [0, 1]]),
+    (4, 1, [[1, 0, 2], [1, 0, 0]]),
+    (1, 1, [[0, 2, 1], [1, 0, 1]]),
+]
 SCIPY_FORMATS = ["coo", "csr", "csc", "bsr", "lil", "dok", "dia"]
 
 
@@ -40,6 +50,11 @@ def csr(values=VALUES, indices=CSR, shape=(2, 3)) -> ortx.SparseTensor:
 
 def blocks(values=BLOCKS, indices=BLOCKS_AT, shape=(4, 4)) -> ortx.SparseTensor:
     return ortx.sparse_tensor(values, indices, shape, format="block_sparse")
+
+
+def many_blocks(rows: int, columns: int, at, dtype="float32") -> ortx.SparseTensor:
+    values = np.arange(1, len(at[0]) * rows * columns + 1).astype(dtype).reshape(-1, rows, columns)
+    return blocks(values, at, (3 * rows, 2 * columns))
 
 
 # --- models
@@ -71,14 +86,15 @@ def passing_on(element_type: int = TensorProto.FLOAT, shape=None) -> bytes:
     return build([node], [sparse("x", element_type, shape), dense("z")], [sparse("x", element_type, shape), dense("y")])
 
 
-def constant() -> onnx.SparseTensorProto:
+def constant(values=VALUES) -> onnx.SparseTensorProto:
     return helper.make_sparse_tensor(
-        numpy_helper.from_array(VALUES, "w"), numpy_helper.from_array(np.array(LINEAR), "at"), [2, 3]
+        numpy_helper.from_array(values, "w"), numpy_helper.from_array(np.array(LINEAR), "at"), [2, 3]
     )
 
 
-def constant_output() -> bytes:
-    return build([helper.make_node("Constant", [], ["w"], sparse_value=constant())], [], [sparse("w", shape=(2, 3))])
+def constant_output(values=VALUES, element_type: int = TensorProto.FLOAT) -> bytes:
+    node = helper.make_node("Constant", [], ["w"], sparse_value=constant(values))
+    return build([node], [], [sparse("w", element_type, shape=(2, 3))])
 
 
 def initializer_output() -> bytes:
@@ -140,9 +156,8 @@ def test_the_parts_make_the_whole(form):
     assert made.format == form.split()[-1]
     assert made.shape == DENSES[form].shape
     assert made.dtype == np.float32
-    assert repr(made) == (
-        f"<ortx.SparseTensor {made.format} float32 of shape {made.shape}, {2 if form == 'block_sparse' else 3} values>"
-    )
+    count = "2 blocks of shape (2, 2)" if form == "block_sparse" else "3 values"
+    assert repr(made) == f"<ortx.SparseTensor {made.format} float32 of shape {made.shape}, {count}>"
 
 
 def test_parts_of_the_right_form_are_not_copied():
@@ -476,6 +491,25 @@ def test_any_matrix_survives_scipy_and_back(array, scipy_format, format):
     np.testing.assert_array_equal(made.to_scipy().toarray(), array)
 
 
+@pytest.mark.parametrize(("rows", "columns", "at"), MANY_BLOCKS)
+def test_scipys_bsr_has_the_same_blocks(rows, columns, at):
+    made = many_blocks(rows, columns, at)
+    whole = made.to_scipy()
+    assert (whole.format, whole.blocksize, whole.shape) == ("bsr", (rows, columns), made.shape)
+    np.testing.assert_array_equal(whole.toarray(), made.to_dense(), strict=True)
+    again = ortx.sparse_tensor(whole)
+    assert (again.format, again.values.shape) == ("block_sparse", made.values.shape)
+    np.testing.assert_array_equal(again.to_dense(), made.to_dense(), strict=True)
+    in_order = sorted(range(len(at[0])), key=lambda i: (at[0][i], at[1][i]))
+    np.testing.assert_array_equal(again.values, made.values[in_order])
+    assert again.indices.T.tolist() == sorted(made.indices.T.tolist())
+
+
+def test_blocks_of_zeros_stay():
+    made = blocks(np.zeros((2, 2, 2), np.float32))
+    assert made.to_scipy().data.shape == (2, 2, 2)
+
+
 # --- into a model
 
 
@@ -546,6 +580,12 @@ def test_what_is_no_such_sparse_tensor_is_refused(multiplier, value, words):
         assert words in str(caught.value)
     with pytest.raises(ortx.CallError, match="bind_input: input 'x': got "):
         multiplier.create_io_binding().bind_input("x", value)
+
+
+@pytest.mark.parametrize("number", [TensorProto.COMPLEX64, TensorProto.INT4])
+def test_onnx_runtime_opens_no_model_with_sparse_tensors_of_other_types(number):
+    with pytest.raises(ortx.Error, match=r"sparse_tensor\(\w+\) is not currently registered or supported"):
+        ortx.session_from_bytes(passing_on(number))
 
 
 def test_a_sparse_tensor_is_no_dense_input(multiplier):
@@ -671,6 +711,55 @@ def test_a_sparse_input_that_is_passed_on_is_a_copy(passer, form):
             np.shares_memory(ours, theirs)
             for ours, theirs in zip(np.atleast_2d(got.indices), np.atleast_2d(x.indices), strict=True)
         )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8", "float64", "bfloat16"])
+@pytest.mark.parametrize(("rows", "columns", "at"), MANY_BLOCKS)
+def test_blocks_of_any_shape_and_number_go_through(rows, columns, at, dtype):
+    x = many_blocks(rows, columns, at, getattr(ml_dtypes, dtype, dtype))
+    with ortx.session_from_bytes(passing_on(helper.np_dtype_to_tensor_dtype(x.dtype))) as session:
+        for outputs in (session.run([x, 0.0]), session.submit([x, 0.0]).result(timeout=60)):
+            got = outputs["x"]
+            assert_same_parts(got, x)
+            assert got.values.flags.c_contiguous
+            assert_same_parts(session.run([got, 0.0])["x"], x)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.data())
+def test_any_block_sparse_tensor_goes_through(passer, data):
+    rows, columns = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 5))
+    down, across = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 4))
+    places = st.tuples(st.integers(0, down - 1), st.integers(0, across - 1))
+    at = np.array(data.draw(st.lists(places, max_size=6)), np.int32).reshape(-1, 2).T
+    values = data.draw(hnp.arrays("float32", (at.shape[1], rows, columns), elements=st.integers(-9, 9)))
+    x = blocks(values, at, (down * rows, across * columns))
+    got = passer.run([x, 0.0])["x"]
+    np.testing.assert_array_equal(got.to_dense(), x.to_dense(), strict=True)
+    np.testing.assert_array_equal(x.to_scipy().toarray(), x.to_dense(), strict=True)
+    if len(values):
+        assert_same_parts(got, x)
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (0, 6), (0, 0)])
+def test_a_block_sparse_tensor_without_blocks_goes_through(passer, shape):
+    x = blocks(np.zeros((0, 2, 3), np.float32), np.zeros((2, 0)), shape)
+    assert repr(x) == f"<ortx.SparseTensor block_sparse float32 of shape {shape}, 0 blocks of shape (2, 3)>"
+    got = passer.run([x, 0.0])["x"]
+    assert (got.format, got.shape, got.values.shape, got.indices.shape) == ("block_sparse", shape, (0, 1, 1), (2, 0))
+    assert (got.dtype, got.indices.dtype) == (np.float32, np.int32)
+    for empty in (x, got, passer.run([got, 0.0])["x"]):
+        np.testing.assert_array_equal(empty.to_dense(), np.zeros(shape, np.float32), strict=True)
+    if 0 not in shape:  # which scipy's bsr cannot have
+        assert x.to_scipy().blocksize == (2, 3)
+        assert x.to_scipy().toarray().tolist() == np.zeros(shape).tolist()
+        assert_same_parts(ortx.sparse_tensor(x.to_scipy()), x)
+
+
+def test_a_csr_matrix_without_elements_comes_back_as_coo(passer):
+    got = passer.run([csr(np.zeros(0, np.float32), ([], [0, 0, 0])), 0.0])["x"]
+    assert (got.format, got.shape, got.values.shape) == ("coo", (2, 3), (0,))
+    np.testing.assert_array_equal(got.to_dense(), np.zeros((2, 3), np.float32), strict=True)
 
 
 @pytest.mark.parametrize(
@@ -809,3 +898,181 @@ def test_a_csr_matrix_without_elements_goes_in():
     empty = ortx.sparse_tensor(np.zeros(0, np.float32), ([], [0, 0, 0]), (2, 3), format="csr")
     with ortx.session_from_bytes(model) as session:
         assert session.run([empty, np.eye(3, dtype=np.float32)])[0].tolist() == [[0, 0, 0], [0, 0, 0]]
+
+
+# --- strings
+
+TEXTS = np.array(["é" * 40, "", "𝄞a"], object)
+TEXTS_DENSE = np.array([["", "é" * 40, ""], ["", "", "𝄞a"]], object)
+TEXT_BLOCKS = np.array([[["a", "b", "c"]], [["d", "", "f"]]], object)
+TEXT_FORMS = {
+    "coo": lambda: coo(TEXTS),
+    "csr": lambda: csr(TEXTS),
+    "linear coo": lambda: coo(TEXTS, LINEAR),
+    "block_sparse": lambda: blocks(TEXT_BLOCKS, [[1, 0], [0, 1]], (2, 6)),
+}
+TEXT_DENSES = {
+    **dict.fromkeys(["coo", "csr", "linear coo"], TEXTS_DENSE),
+    "block_sparse": np.array([["", "", "", "d", "", "f"], ["a", "b", "c", "", "", ""]], object),
+}
+
+
+@pytest.fixture(scope="module")
+def text_passer():
+    with ortx.session_from_bytes(passing_on(TensorProto.STRING), intra_op_num_threads=2) as session:
+        yield session
+
+
+@pytest.mark.parametrize("form", TEXT_FORMS)
+def test_strings_go_through(text_passer, form):
+    x = TEXT_FORMS[form]()
+    np.testing.assert_array_equal(x.to_dense(), TEXT_DENSES[form], strict=True)
+    for outputs in (
+        text_passer.run([x, 0.0]),
+        text_passer.run_into([x, 0.0], {"x": None, "y": None}),
+        text_passer.submit([x, 0.0]).result(timeout=60),
+    ):
+        got = outputs["x"]
+        assert_same_parts(got, x)
+        assert all(type(item) is str for item in got.values.flat)
+        np.testing.assert_array_equal(got.to_dense(), TEXT_DENSES[form], strict=True)
+        assert_same_parts(text_passer.run([got, 0.0])["x"], x)
+    assert repr(got).startswith(f"<ortx.SparseTensor {x.format} string of shape {x.shape}, ")
+
+
+TEXT_KINDS = {
+    "list": lambda: ["a", "", "bc"],
+    "tuple of bytes": lambda: (b"a", "", b"bc"),
+    "U": lambda: np.array(["a", "", "bc"]),
+    "other byte order": lambda: np.array(["a", "", "bc"]).astype(np.array(["bc"]).dtype.newbyteorder()),
+    "S": lambda: np.array([b"a", b"", b"bc"]),
+    "objects": lambda: np.array([np.str_("a"), b"", "bc"], object),
+    "strided": lambda: np.array(["a", "x", "", "x", "bc", "x"], object)[::2],
+}
+if hasattr(np.dtypes, "StringDType"):
+    TEXT_KINDS["StringDType"] = lambda: np.array(["a", "", "bc"], np.dtypes.StringDType())
+
+
+@pytest.mark.parametrize("kind", TEXT_KINDS)
+def test_strings_of_every_kind_become_objects(text_passer, kind):
+    made = coo(TEXT_KINDS[kind]())
+    assert (made.dtype, made.values.tolist()) == (np.dtype(object), ["a", "", "bc"])
+    assert text_passer.run([made, 0.0])["x"].values.tolist() == ["a", "", "bc"]
+
+
+@pytest.mark.parametrize("form", ["coo", "csr", "block_sparse"])
+def test_no_strings_at_all_go_through(text_passer, form):
+    made = {
+        "coo": lambda: coo(np.zeros(0, object), np.zeros((0, 2))),
+        "csr": lambda: csr(np.zeros(0, object), ([], [0, 0, 0])),
+        "block_sparse": lambda: blocks(np.zeros((0, 1, 3), object), np.zeros((2, 0)), (2, 3)),
+    }[form]()
+    got = text_passer.run([made, 0.0])["x"]
+    assert (got.dtype, got.values.size) == (np.dtype(object), 0)
+    for empty in (made, got):
+        np.testing.assert_array_equal(empty.to_dense(), np.full((2, 3), "", object), strict=True)
+
+
+@pytest.mark.parametrize(
+    ("item", "words"),
+    [
+        ("in\0side", r"values: got 'in\\x00side' \(str\); ONNX Runtime would end it at the NUL"),
+        ("end\0", "; ONNX Runtime would end it at the NUL"),
+        ("\ud800", "values: got .*, which cannot be written as UTF-8"),
+        (None, r"values: got None \(NoneType\) among the objects; expected strings"),
+        (1.5, r"values: got 1.5 \(float\) among the objects; expected strings"),
+    ],
+    ids=["inside", "end", "surrogate", "None", "number"],
+)
+def test_strings_that_cannot_go_in_are_refused(text_passer, item, words):
+    values = np.array(["a", item, "b"], object)
+    with pytest.raises(ortx.InvalidArgument, match=f"sparse_tensor: {words}" if words[0] == "v" else words):
+        coo(values)
+    if item is not None and item != 1.5:
+        with pytest.raises(ortx.InvalidArgument, match=words):
+            coo(["a", item, "b"])
+    direct = ortx.SparseTensor("coo", (2, 3), values, np.array(PAIRS))
+    with pytest.raises(ortx.CallError, match="input 'x': values: got "):
+        text_passer.run([direct, 0.0])
+
+
+def test_bytes_that_are_no_text_are_refused():
+    with pytest.raises(ortx.InvalidType, match=r"sparse_tensor: values: got .*; expected an array \(.*utf-8"):
+        coo([b"a", b"\xff", b"c"])
+
+
+@pytest.mark.parametrize("dtype", ["U3", "S3"])
+def test_numpys_own_strings_are_no_part_of_a_sparse_tensor_that_was_made_directly(text_passer, dtype):
+    direct = ortx.SparseTensor("coo", (2, 3), np.array(["a", "b", "c"], dtype), np.array(PAIRS))
+    with pytest.raises(ortx.CallError, match=r"input 'x': values: got .*3; expected strings as an array of objects"):
+        text_passer.run([direct, 0.0])
+
+
+def test_strings_go_only_where_strings_are_declared(text_passer, passer):
+    with pytest.raises(
+        ortx.CallError, match=r"float32 of shape .* values>; expected string values: sparse_tensor\(str"
+    ):
+        text_passer.run([coo(), 0.0])
+    with pytest.raises(ortx.CallError, match=r"string of shape .* values>; expected float32 values: sparse_tensor\(fl"):
+        passer.run([coo(TEXTS), 0.0])
+
+
+def test_of_strings_at_one_place_the_last_one_stays():
+    for made in (
+        coo(TEXTS, [1, 1, 1]),
+        coo(TEXTS, [[0, 1]] * 3),
+        csr(TEXTS, ([1, 1, 1], [0, 3, 3])),
+        blocks(TEXTS.reshape(3, 1, 1), [[0] * 3, [1] * 3], (2, 3)),
+    ):
+        assert made.to_dense().tolist() == [["", "𝄞a", ""], ["", "", ""]]
+
+
+def test_onnx_runtime_opens_no_model_with_sparse_strings_of_its_own():
+    with pytest.raises(ortx.Error, match="Unsupported sparse tensor data type of 8"):
+        ortx.session_from_bytes(constant_output(TEXTS, TensorProto.STRING))
+
+
+def test_scipy_has_no_strings():
+    for make in TEXT_FORMS.values():
+        with pytest.raises(ortx.NotSupported, match=r"SparseTensor\.to_scipy: scipy\.sparse has no strings"):
+            make().to_scipy()
+
+
+@pytest.mark.parametrize("form", ["coo", "csr", "block_sparse"])
+def test_bound_strings_are_a_copy(text_passer, form):
+    x = TEXT_FORMS[form]()
+    x = ortx.SparseTensor(x.format, x.shape, x.values.copy(), x.indices)
+    values = weakref.ref(x.values)
+    binding = text_passer.create_io_binding()
+    binding.bind_input("x", x)
+    binding.bind_input("z", 7.0)
+    binding.bind_output("y")
+    del x
+    gc.collect()
+    assert values() is None
+    assert binding.run()["y"].tolist() == 7
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_bound_blocks_are_a_copy_and_their_indices_are_kept(passer, count):
+    values, at = BLOCKS[:count].copy(), np.array(BLOCKS_AT, np.int32)[:, :count].copy()
+    binding = passer.create_io_binding()
+    binding.bind_input("x", blocks(values, at))
+    binding.bind_input("z", 7.0)
+    binding.bind_output("y")
+    values, at = weakref.ref(values), weakref.ref(at)
+    gc.collect()
+    assert (values() is None, at() is None) == (True, False)
+    assert binding.run()["y"].tolist() == 7
+    binding.clear_inputs()
+    assert at() is None
+
+
+def test_sparse_strings_outlive_the_session():
+    session = ortx.session_from_bytes(passing_on(TensorProto.STRING))
+    got = session.run([coo(TEXTS), 0.0])["x"]
+    session.close()
+    del session
+    gc.collect()
+    assert got.values.tolist() == TEXTS.tolist()
+    assert got.indices.tolist() == PAIRS

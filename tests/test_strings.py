@@ -582,3 +582,13 @@ def test_a_string_comes_back_whatever_its_length_and_width(session, size, charac
 def test_what_is_no_utf8_is_read_as_python_reads_it(item):
     with ortx.session_from_bytes(containing(item, b"\xc3\xa9"), intra_op_num_threads=1) as session:
         assert session.run([])["y"].tolist() == [item.decode("utf-8", "surrogateescape"), "é"]
+
+
+def test_empty_lists_of_strings_take_the_dimensions_that_the_model_declares():
+    with ortx.session_from_bytes(identity([2, None, 4]), intra_op_num_threads=1) as session:
+        assert session.run([[[], []]])["y"].shape == (2, 0, 4)
+    with (
+        ortx.session_from_bytes(identity([2, None, None]), intra_op_num_threads=1) as session,
+        pytest.raises(ortx.CallError, match="do not say how large dimension 2 is; pass an array"),
+    ):
+        session.run([[[], []]])

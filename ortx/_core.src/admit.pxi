@@ -24,6 +24,8 @@ cdef object admit_array(const Slot* slot, info, object value):
     """Return an array that fits a slot, made of `value` without copying where possible, or a sentence (str)."""
     if isinstance(value, (list, tuple, int, float, complex, numpy.generic)):
         array = array_of_literal(value, dtype_of(slot.tensor_type))
+        if not isinstance(array, str):
+            array = with_declared_dimensions(slot, value, array)
     else:
         array = array_of_exporter(value)
     if isinstance(array, str):
@@ -131,6 +133,18 @@ cdef object array_of_literal(value, dtype):
     if not kept.all():
         return f"got {shown(value)}, of which {natural[~kept].flat[0]} does not fit into {dtype}"
     return array
+
+
+cdef object with_declared_dimensions(const Slot* slot, value, array):
+    """Give empty nested lists the dimensions that they cannot show, or say which one is not declared either."""
+    if array.size or array.ndim >= slot.rank or array.shape[array.ndim - 1]:
+        return array
+    unknown = [i for i in range(array.ndim, slot.rank) if slot.dims[i] < 0]
+    shape = array.shape + tuple([slot.dims[i] if slot.dims[i] >= 0 else 1 for i in range(array.ndim, slot.rank)])
+    if not unknown:
+        return array.reshape(shape)
+    return (f"got {shown(value)}, whose empty lists do not say how large dimension {unknown[0]} is; "
+            f"pass an array, such as numpy.zeros({shape}, {str(array.dtype)!r})")
 
 
 cdef object array_of_small_literal(value, natural, dtype):

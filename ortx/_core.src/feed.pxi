@@ -56,6 +56,10 @@ cdef object admit_strings(const Slot* slot, info, value):
         return f"got {shown(value)}, which numpy cannot make an array of ({error}); expected {info}"
     if array.dtype.kind not in "OUST":
         return f"got {array_words(array)}; expected {info}"
+    if isinstance(value, (list, tuple)):
+        array = with_declared_dimensions(slot, value, array)
+        if isinstance(array, str):
+            return f"{array}; expected {info}"
     if array.dtype.kind == "U" and wrong_shape(slot, array) is None and cnp.PyArray_ISNOTSWAPPED(array):
         feed = make_string_value_of_ucs4(cnp.PyArray_FROM_OF(array, cnp.NPY_ARRAY_CARRAY_RO))
         if feed is not None:
@@ -145,7 +149,7 @@ cdef object admit_sparse(info, value):
     problem = sparse.problem_of(value)
     if problem is not None:
         return problem
-    if element_type_of(value.values) != number or bits_of(number) < 8:
+    if number == ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED or sparse_element_type(value) != number:
         return f"got {value!r}; expected {info.data_type} values: {info}"
     if info.shape is not None and (len(info.shape) != len(value.shape) or any(
             [declared >= 0 and declared != size for declared, size in zip(info.shape, value.shape)])):

@@ -208,7 +208,7 @@ cdef int fill_with_copied_strings(cnp.ndarray array, OrtValue* value) except -1:
     cdef size_t* offsets
     check(api.GetStringTensorDataLength(value, &size))
     text = <char*>malloc(size + 1)
-    offsets = <size_t*>malloc(count * sizeof(size_t))
+    offsets = <size_t*>malloc((count + 1) * sizeof(size_t))
     try:
         if text == NULL or offsets == NULL:
             raise MemoryError()

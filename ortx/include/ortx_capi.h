@@ -459,10 +459,20 @@ typedef struct OrtApi {
   ORTX_SLOT(RegisterAllocator);
   ORTX_SLOT(UnregisterAllocator);
   ORTX_SLOT(IsSparseTensor);
-  ORTX_SLOT(CreateSparseTensorAsOrtValue);
-  ORTX_SLOT(FillSparseTensorCoo);
-  ORTX_SLOT(FillSparseTensorCsr);
-  ORTX_SLOT(FillSparseTensorBlockSparse);
+  OrtStatus* (ORTX_CALL *CreateSparseTensorAsOrtValue)
+    (OrtAllocator* allocator, const int64_t* dense_shape, size_t dense_shape_len,
+     ONNXTensorElementDataType type, OrtValue** out);
+  OrtStatus* (ORTX_CALL *FillSparseTensorCoo)
+    (OrtValue* ort_value, const OrtMemoryInfo* data_mem_info, const int64_t* values_shape,
+     size_t values_shape_len, const void* values, const int64_t* indices_data, size_t indices_num);
+  OrtStatus* (ORTX_CALL *FillSparseTensorCsr)
+    (OrtValue* ort_value, const OrtMemoryInfo* data_mem_info, const int64_t* values_shape,
+     size_t values_shape_len, const void* values, const int64_t* inner_indices_data,
+     size_t inner_indices_num, const int64_t* outer_indices_data, size_t outer_indices_num);
+  OrtStatus* (ORTX_CALL *FillSparseTensorBlockSparse)
+    (OrtValue* ort_value, const OrtMemoryInfo* data_mem_info, const int64_t* values_shape,
+     size_t values_shape_len, const void* values, const int64_t* indices_shape_data,
+     size_t indices_shape_len, const int32_t* indices_data);
   OrtStatus* (ORTX_CALL *CreateSparseTensorWithValuesAsOrtValue)
     (const OrtMemoryInfo* info, void* p_data, const int64_t* dense_shape, size_t dense_shape_len,
      const int64_t* values_shape, size_t values_shape_len, ONNXTensorElementDataType type,
