@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := setup.py pyproject.toml $(wildcard ortx/*.pyx ortx/*.pxd ortx/_core.src/* ortx/include/*)
 
 .DEFAULT_GOAL := test
-.PHONY: demo test bench lint stubs clean
+.PHONY: demo test bench instructions lint stubs clean
 
 demo: $(VENV)/with-demo ## build, install, and identify the files of this repository
 	$(BIN)/python examples/identify_files.py .
@@ -17,6 +17,9 @@ test: $(VENV)/with-test ## build, install, and run the whole suite
 
 bench: $(VENV)/with-bench ## measure against the C floor and the official package
 	$(BIN)/python -m benchmarks
+
+instructions: $(VENV)/with-bench ## count the instructions of a call, and compare them with the record (needs valgrind)
+	$(BIN)/python -m benchmarks.instructions
 
 lint: $(VENV)/with-test ## linters, compiler warnings, types, stubs; part of the suite, too
 	$(BIN)/python -m pytest tests/test_static_checks.py
