@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from . import presets
 from .errors import OptionError, OptionTypeError, Refusal, nearest, shown
 
 __all__ = ["RunOptionsTable", "RuntimeConfiguration", "SessionOptions", "read_table"]
@@ -190,6 +191,7 @@ class SessionOptions:
     providers: tuple[Any, ...] = option(reader_of("providers", "read_providers"), ())
     provider: tuple[Any, ...] = option(reader_of("providers", "read_providers"), ())
     fallback_to_cpu: bool = option(boolean, True)
+    preset: str | None = option(choice(presets.PRESETS), None)
     intra_op_num_threads: int = option(thread_count, 0)
     inter_op_num_threads: int = option(thread_count, 0)
     graph_optimization_level: str = option(choice(GRAPH_OPTIMIZATION_LEVELS), "all")
@@ -258,19 +260,9 @@ def read_table(
         For an unknown name, with the nearest valid one, or a value that is not allowed. Nothing was changed.
     """
     fields = {field.name: field for field in dataclasses.fields(options_class)}  # type: ignore[arg-type]
-    given: dict[str, object]
-    if table is None:
-        given = {}
-    elif isinstance(table, Mapping):
-        given = dict(table)
-    else:
-        raise OptionTypeError(
-            f"{function}: options: got {shown(table)}; expected a mapping from option names to values"
-        )
-    given.update(keywords)
     return dataclasses.replace(
         options_class() if defaults is None else defaults,  # type: ignore[type-var]
-        **_read(fields, function, given),
+        **_read(fields, function, _together(function, table, keywords)),
     )
 
 
@@ -279,6 +271,15 @@ def changed(before: Any, after: Any) -> list[str]:
     return [
         field.name for field in dataclasses.fields(before) if getattr(before, field.name) != getattr(after, field.name)
     ]
+
+
+def _together(function: str, table: Mapping[str, object] | None, keywords: Mapping[str, object]) -> dict[str, object]:
+    """Return the two forms of a table as one."""
+    if table is not None and not isinstance(table, Mapping):
+        raise OptionTypeError(
+            f"{function}: options: got {shown(table)}; expected a mapping from option names to values"
+        )
+    return {**({} if table is None else table), **keywords}
 
 
 def _read(fields: dict[str, Any], function: str, given: Mapping[str, object]) -> dict[str, object]:
@@ -300,8 +301,13 @@ def _read(fields: dict[str, Any], function: str, given: Mapping[str, object]) ->
 def read_session_options(
     function: str, table: Mapping[str, object] | None, keywords: Mapping[str, object]
 ) -> SessionOptions:
-    """Read a table of session options, and see that they fit each other."""
-    options = read_table(SessionOptions, function, table, keywords)
+    """Read a table of session options, and see that they fit each other; the preset fills in what was not given."""
+    given = _together(function, table, keywords)
+    options = read_table(SessionOptions, function, given, {})
+    if options.preset is not None:
+        names = [name for name, value in given.items() if value is not None]
+        filled = presets.besides(options.preset, names, options.config_entries, options.disable_per_session_threads)
+        options = dataclasses.replace(options, **filled)
     if options.provider and options.providers and options.provider != options.providers:
         raise OptionError(f"{function}: options 'provider' and 'providers' are two names for one thing; give one")
     options = dataclasses.replace(options, providers=options.providers or options.provider, provider=())

@@ -38,6 +38,7 @@ needs_task_folder = pytest.mark.skipif(
 NUMBER_OF_THREADS, SEVERITY, RUN_SEVERITY, VERBOSITY = "number of threads", "severity", "run severity", "verbosity"
 BOOLEAN, TEXT, PATH, LEVEL, MODE = "boolean", "text", "path", "optimization level", "execution mode"
 PROVIDERS, DIMENSIONS, ENTRIES = "providers", "free dimensions", "config entries"
+PRESET = "preset"
 LIBRARIES, INITIALIZERS, CONTAINER = "custom-op libraries", "initializers", "prepacked weights"
 COMPUTE_UNITS, COREML_FLAGS = "compute units", "CoreML's flags"
 
@@ -53,6 +54,7 @@ SESSION = {
     "providers": PROVIDERS,
     "provider": PROVIDERS,
     "fallback_to_cpu": BOOLEAN,
+    "preset": PRESET,
     "intra_op_num_threads": NUMBER_OF_THREADS,
     "inter_op_num_threads": NUMBER_OF_THREADS,
     "graph_optimization_level": LEVEL,
@@ -107,6 +109,7 @@ WRONG_TYPES = {
     PATH: [b"model.onnx", 1, True, ["model.onnx"]],
     LEVEL: [99, True, 1.0, ["all"]],
     MODE: [0, False, b"parallel"],
+    PRESET: [0, True, b"latency", ["latency"], {"latency": {}}],
     PROVIDERS: [1, True, b"cpu", {"cpu": {}}, {"cpu"}, iter(["cpu"])],
     DIMENSIONS: [1, "batch", {"batch": 1}, {"by": "name", "key": "batch", "value": 1}],
     ENTRIES: [1, "session.disable_prepacking=1", [("session.disable_prepacking", "1")], {"session.disable_prepacking"}],
@@ -126,6 +129,7 @@ WRONG_VALUES = {
     PATH: ["", "model\0.onnx"],
     LEVEL: ["", "ALL", "99", "full"],
     MODE: ["", "Parallel", "both"],
+    PRESET: ["", "Latency", "fast", "latency,service", "latency\0"],
     PROVIDERS: ["", "gpu", "CPU provider", "cpu,cuda", "cpu\0"],
     DIMENSIONS: [],  # what may be wrong with an item is in test_provider_options.py
     ENTRIES: [],  # what may be wrong with an entry is in test_config_keys.py
@@ -145,6 +149,7 @@ ALLOWED = {
     PATH: "a path",
     LEVEL: "one of 'disable', 'basic', 'extended', 'layout', 'all'",
     MODE: "one of 'sequential', 'parallel'",
+    PRESET: "one of 'latency', 'throughput', 'service'",
     PROVIDERS: "the name of a provider or a tuple (name, {option: value}), or a list of these",
     DIMENSIONS: "a list of tables like {'by': 'name', 'key': 'batch', 'value': 1}",
     ENTRIES: "a mapping from strings to strings",
@@ -190,6 +195,7 @@ def test_every_option_is_known_to_this_test(function):
         ("ortx.session", "log_severity_level", "session_log_severity_level"),
         ("ortx.session", "provders", "providers"),
         ("ortx.session", "config_entry", "config_entries"),
+        ("ortx.session", "presets", "preset"),
         ("ortx.session", "coreml_use_cpu", "coreml_use_cpu_only"),
         ("ortx.session_from_bytes", "execution-mode", "execution_mode"),
         ("ortx.run_options", "Tag", "tag"),
@@ -299,6 +305,8 @@ def test_none_stands_for_the_default(function, name):
     [
         ("graph_optimization_level", "basics", "basic"),
         ("execution_mode", "paralel", "parallel"),
+        ("preset", "throughtput", "throughput"),
+        ("preset", "services", "service"),
         ("providers", "CoreMLExecutionProvder", "CoreMLExecutionProvider"),
         ("provider", "tensort", "tensorrt"),
         ("coreml_compute_units", "cpu_and_ane", "cpu_and_gpu"),
@@ -474,6 +482,10 @@ def session_line(**given) -> str:
         ("graph_optimization_level", "layout", " graph_optimization_level:3 "),
         ("graph_optimization_level", "all", " graph_optimization_level:4 "),
         ("graph_optimization_level", None, " graph_optimization_level:4 "),
+        ("preset", "latency", r" config_options: \{.* session.intra_op.allow_spinning: 1 "),
+        ("preset", "throughput", r"intra_op_param:OrtThreadPoolParams \{ thread_pool_size: 1 "),
+        ("preset", "service", r" config_options: \{.* session.intra_op.allow_spinning: 0 "),
+        ("preset", "service", " enable_mem_pattern:0 "),
         ("execution_mode", "sequential", " execution_mode:0 "),
         ("execution_mode", "parallel", " execution_mode:1 "),
         ("execution_mode", None, " execution_mode:0 "),

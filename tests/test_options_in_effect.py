@@ -36,6 +36,7 @@ without_coreml = pytest.mark.skipif(
 DEFAULTS = {
     "providers": [CPU],
     "fallback_to_cpu": True,
+    "preset": None,
     "graph_optimization_level": "all",
     "execution_mode": "sequential",
     "deterministic_compute": False,
@@ -127,6 +128,7 @@ EXAMPLES = {
         lambda _: (["CPUExecutionProvider"], [CPU]),
     ],
     "fallback_to_cpu": [same(False)],
+    "preset": [],  # changes other options: see test_presets.py
     "intra_op_num_threads": [same(1), same(3), lambda _: (np.int8(2), 2)],
     "inter_op_num_threads": [same(1), same(3), lambda _: (np.uint64(2), 2)],
     "graph_optimization_level": [same(level) for level in ("disable", "basic", "extended", "layout")],
@@ -186,7 +188,7 @@ def is_coreml(name: str) -> bool:
 
 def test_every_option_has_its_example_and_its_default():
     assert list(EXAMPLES) == FIELDS
-    assert [name for name, examples in EXAMPLES.items() if not examples] == ["disable_per_session_threads"]
+    assert [name for name, examples in EXAMPLES.items() if not examples] == ["preset", "disable_per_session_threads"]
     assert {"provider", *defaults()} == set(FIELDS)
 
 

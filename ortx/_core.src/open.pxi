@@ -15,6 +15,9 @@ def session(
         list of such; upper and lower case do not matter. What stands behind ``"cpu"`` is not used. The CPU by default.
     fallback_to_cpu : bool, default True
         If a provider cannot be used, warn (`ProviderFallbackWarning`) and go on without it; otherwise raise `EpFail`.
+    preset : str, optional
+        Defaults for a way of running: ``"latency"`` (all CPUs, whose threads spin), ``"throughput"`` (one thread for
+        each caller) or ``"service"`` (all CPUs, nobody spins). Options and configuration entries that are given win.
     intra_op_num_threads, inter_op_num_threads : int, default 0
         Threads inside an operator, and across operators with ``execution_mode="parallel"``. 0 means as many as this
         process may use, by its affinity mask and its container's quota.
