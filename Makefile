@@ -3,11 +3,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+RESULTS := build/benchmark
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := setup.py pyproject.toml $(wildcard ortx/*.pyx ortx/*.pxd ortx/_core.src/* ortx/include/*)
 
 .DEFAULT_GOAL := test
-.PHONY: demo test bench instructions lint stubs clean
+.PHONY: demo test bench bench-growth bench-options publish instructions lint stubs clean
 
 demo: $(VENV)/with-demo ## build, install, and identify the files of this repository
 	$(BIN)/python examples/identify_files.py .
@@ -16,7 +17,16 @@ test: $(VENV)/with-test ## build, install, and run the whole suite
 	$(BIN)/python -m pytest
 
 bench: $(VENV)/with-bench ## measure against the C floor and the official package
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks --json $(RESULTS)/result.json --plot $(RESULTS)/result.svg
+
+bench-growth: $(VENV)/with-bench ## how a call's cost grows with inputs, outputs, sizes, threads, sessions
+	$(BIN)/python -m benchmarks.growth --json $(RESULTS)/growth.json --plot $(RESULTS)/growth.svg
+
+bench-options: $(VENV)/with-bench ## what each option and preset is worth; written into docs/tuning.md
+	$(BIN)/python -m benchmarks.options --write-docs
+
+publish: $(VENV)/with-bench ## write what these two have measured into the README and docs/performance.md
+	$(BIN)/python -m benchmarks.publish $(RESULTS)/result.json --growth $(RESULTS)/growth.json
 
 instructions: $(VENV)/with-bench ## count the instructions of a call, and compare them with the record (needs valgrind)
 	$(BIN)/python -m benchmarks.instructions

@@ -1,10 +1,14 @@
-"""Measure the rows of a case in turns."""
+"""Measure rows in turns."""
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import random
+import time
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,53 +16,122 @@ import numpy.typing as npt
 from . import suite, ways
 
 SEED = 1  # of the order within the rounds; fixed, so that a strange result can be looked at again
+MILLISECOND = 1_000_000
+LONG_CALL = 20_000  # nanoseconds; against this, a reading of the clock (some 40) is nothing
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much is measured at most."""
+
+    rounds: int
+    calls: int  # of a row in a round; fewer where they take long
+    seconds: float
+    least: int = 3  # rounds that are made however long they take
+    longest: int = 25 * MILLISECOND  # a batch: a round's rows are to see the same machine
+
+
+@dataclass(frozen=True)
+class Series:
+    """The raw numbers of one row."""
+
+    calls: int  # in each round, of each caller
+    callers: int
+    batches: npt.NDArray[np.int64]  # of each round: the nanoseconds of all its calls together
+    singles: npt.NDArray[np.int64]  # of each call by itself: nanoseconds, with one reading of the clock; may be empty
+
+    @property
+    def per_call(self) -> npt.NDArray[np.float64]:
+        """Nanoseconds per call in each round; with several callers, of all their calls together."""
+        return self.batches / (self.calls * self.callers)
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """The raw numbers of one row."""
+    """A row of the suite, as it is shown, and its raw numbers."""
 
     case: suite.Case
     work: suite.Work
     row: suite.Row
-    calls: int  # in each round
-    batches: npt.NDArray[np.int64]  # of each round: the nanoseconds of all its calls together
-    singles: npt.NDArray[np.int64]  # of each call, made apart from those: nanoseconds and one reading of the clock
-
-    @property
-    def per_call(self) -> npt.NDArray[np.float64]:
-        """Nanoseconds per call in each round."""
-        return self.batches / self.calls
+    shown: str  # the call with the model's names in it
+    series: Series
 
 
-def measure_case(case: suite.Case, rounds: int, calls: int) -> list[Measurement]:
-    """Measure every row of a case once in every round, in an order that changes.
+def measure_case(case: suite.Case, pace: suite.Pace) -> list[Measurement]:
+    """Open the case's model on every side, and measure every row once in every round."""
+    with ways.opened(case) as (samplers, model):
+        limits = Limits(pace.rounds, pace.calls * case.patience, pace.seconds, pace.least)
+        series = measure(samplers, limits)
+        return [
+            Measurement(case, work, row, ways.shown(row, model), series[row])
+            for work in case.works
+            for row in work.rows
+        ]
+
+
+def measure(samplers: Mapping[Key, ways.Sampler], limits: Limits) -> dict[Key, Series]:
+    """Measure every row once in every round, in an order that changes, until the rounds or the time are over.
 
     A round is short (milliseconds), so that its rows see the same machine. The garbage collector
     runs between the rounds, never within. A row's turn is: some calls to fill the caches that the
     row before it used, a batch timed as a whole, and the same number of calls timed one by one.
+    Where a call takes long, one batch serves for both.
     """
-    order = [(work, row) for work in case.works for row in work.rows]
-    batches: dict[suite.Row, list[int]] = {row: [] for _, row in order}
-    singles: dict[suite.Row, list[npt.NDArray[np.int64]]] = {row: [] for _, row in order}
+    batches: dict[Key, list[int]] = {key: [] for key in samplers}
+    singles: dict[Key, list[npt.NDArray[np.int64]]] = {key: [] for key in samplers}
+    turns = list(samplers)
     shuffled = random.Random(SEED)
-    turns = [row for _, row in order]
-    with ways.opened(case) as samplers:
-        was_enabled = gc.isenabled()
-        gc.collect()
-        gc.disable()
-        try:
-            for _ in range(rounds):
-                gc.collect(0)  # what this round made; a full collection would take longer than the round
-                shuffled.shuffle(turns)
-                for row in turns:
-                    sampler = samplers[row]
-                    sampler.batch(max(calls // 10, 1))
-                    batches[row].append(sampler.batch(calls))
-                    singles[row].append(np.diff(sampler.stamps(calls)))
-        finally:
-            if was_enabled:
-                gc.enable()
-    return [
-        Measurement(case, work, row, calls, np.array(batches[row]), np.concatenate(singles[row])) for work, row in order
-    ]
+    with _without_collector():
+        estimates = {key: _estimate(sampler, limits) for key, sampler in samplers.items()}
+        counts = {key: int(np.clip(limits.longest // estimates[key], 1, limits.calls)) for key in turns}
+        end = time.monotonic() + limits.seconds
+        for done in range(limits.rounds):
+            if done >= limits.least and time.monotonic() > end:
+                break
+            gc.collect(0)  # what this round made; a full collection would take longer than the round
+            shuffled.shuffle(turns)
+            for key in turns:
+                sampler, count = samplers[key], counts[key]
+                sampler.batch(max(count // 10, 1))
+                if sampler.callers > 1:
+                    batches[key].append(sampler.batch(count))
+                    continue
+                if estimates[key] < LONG_CALL:
+                    batches[key].append(sampler.batch(count))
+                stamps = sampler.stamps(count)
+                if estimates[key] >= LONG_CALL:
+                    batches[key].append(int(stamps[-1] - stamps[0]))
+                singles[key].append(np.diff(stamps))
+    return {
+        key: Series(
+            counts[key],
+            sampler.callers,
+            np.array(batches[key]),
+            np.concatenate(singles[key]) if singles[key] else np.empty(0, np.int64),
+        )
+        for key, sampler in samplers.items()
+    }
+
+
+def _estimate(sampler: ways.Sampler, limits: Limits) -> int:
+    """Return about how many nanoseconds one call of each caller takes."""
+    calls = 1
+    while True:
+        elapsed = max(min(sampler.batch(calls), sampler.batch(calls)), 1)  # one of two may have been disturbed
+        if elapsed >= MILLISECOND or calls >= limits.calls:
+            return max(elapsed // calls, 1)
+        calls = min(calls * 4, limits.calls)
+
+
+@contextlib.contextmanager
+def _without_collector() -> Iterator[None]:
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
