@@ -9,6 +9,8 @@ cimport numpy as cnp
 from ortx.capi cimport *
 
 
+cdef struct KeptValue
+
 cdef struct Slot:
     # What the call path needs to know of one input or output.
     const char* name                          # UTF-8; belongs to Signature.encoded_names
@@ -17,7 +19,24 @@ cdef struct Slot:
     bint required                             # neither an overridable initializer nor of an optional type
     int rank                                  # -1: not known
     int64_t* dims                             # -1 where one is not fixed; belongs to the Signature
+    KeptValue* kept                           # over the buffer of the last call; NULL while a call uses it
 
+cdef struct KeptValue:
+    # A value that the next call takes if it comes with the same buffer; its slot's, or a Frame's.
+    Slot* slot
+    OrtValue* handle                # owned; NULL: none could be made
+    void* data                      # of the caller's, whose memory may be gone
+    int64_t shape[0]                # slot.rank
+
+
+cdef struct Span:
+    # Where a caller's buffer lies. No padding, so that arrays of them can be compared as bytes.
+    char* begin
+    char* end
+    Py_ssize_t is_output
+
+cdef enum:
+    FEW_BUFFERS = 8     # so many are compared each with each
 
 cdef enum:
     FRAME_SLOTS = 16    # so many inputs plus outputs need no heap block
@@ -32,8 +51,12 @@ cdef struct Frame:
     const char** output_names       # the frame's own, or the signature's if all outputs are asked for
     OrtValue** outputs              # owned; NULL: ORT allocates
     PyObject** output_arrays        # owned references; NULL: ORT allocates
+    KeptValue** kept_inputs         # the slot's, of which `inputs` has the handle; NULL: the handle is the frame's own
+    KeptValue** kept_outputs
+    bint known_shapes               # each input has the shape that the call before had there
+    bint only_tensors               # as in the outputs' Signature
     void* block
-    void* own_block[3 * FRAME_SLOTS]
+    void* own_block[4 * FRAME_SLOTS]
 
 
 cdef class Signature:
@@ -41,9 +64,12 @@ cdef class Signature:
     cdef const char** c_names       # the slots' names once more, as the C API wants them; freed with this object
     cdef Py_ssize_t count
     cdef Py_ssize_t initializers    # how many of them, at the end, are overridable initializers
+    cdef bint only_tensors          # whether each value is a tensor: neither optional nor anything else
     cdef Py_ssize_t required        # how many slots a call must give
     cdef str kind          # "input" or "output"
     cdef tuple names       # interned, in the model's order
+    cdef Span* apart                # of outputs: the buffers of a call, inputs too, that share nothing; freed with this
+    cdef Py_ssize_t apart_count
     cdef tuple encoded_names        # keeps the characters alive that slots and c_names point to
     cdef dict index_of              # name -> index
     cdef tuple infos       # ValueInfo per name
@@ -143,10 +169,18 @@ cdef class NativeSession:
     cdef object table               # options.SessionOptions in effect
     cdef tuple zip_maps             # modelfile.ZipMap: nodes that the native model lacks, and ortx stands in for
     cdef tuple provider_names       # the CPU last
+    cdef bint may_be_brief          # its runs are timed, and keep the GIL if they are short
+
+
+cdef struct Pace:
+    # Of the runs of a session or binding, if they may be brief.
+    int brief_runs          # in a row, and of one shape
+    int until_timed         # after so many more runs, one is timed again
 
 
 cdef class Session:
     cdef NativeSession native       # None once closed
+    cdef Pace pace
     cdef Signature inputs
     cdef Signature outputs
     cdef Signature passed_through   # the inputs again, if the model names one of them as an output; else None
@@ -199,12 +233,16 @@ cdef class IOBinding:
     cdef dict bound_inputs          # name -> Feed
     cdef dict bound_outputs         # name -> (what the caller gave or None, Feed over that or None: ORT allocates)
     cdef bint allocates             # whether ORT allocates any output
+    cdef Pace pace
     cdef bint complete              # whether everything that a run needs is known to be bound
     cdef bint busy                  # a thread is using it
     cdef NativeSession held         # while busy: the native session, which ORT looks into
     cdef Outputs results            # of the last run
 
     cdef Outputs run_bound(self, run_options)
+    cdef Outputs run_and_fetch(self, const OrtRunOptions* native_options)
+    cdef OrtStatus* call(self, NativeSession native, const OrtRunOptions* native_options) noexcept
+    cdef void changed_inputs(self) noexcept
     cdef int enter(self, bint must_be_open=*) except -1
     cdef void leave(self) noexcept
     cdef int renew(self) except -1

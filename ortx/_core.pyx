@@ -23,7 +23,7 @@ from cpython.ref cimport Py_INCREF, Py_XDECREF
 from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_SIZE, PyTuple_New, PyTuple_SET_ITEM
 from cpython.unicode cimport PyUnicode_CheckExact
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free, malloc, qsort
 from libc.string cimport memcmp, memcpy, memset, strcmp, strlen
 
 from ortx.capi cimport *
@@ -82,7 +82,9 @@ include "_core.src/customop.pxi"  # custom-op libraries: loading them, and regis
 include "_core.src/weights.pxi"   # prepacked weights and shared initializers
 include "_core.src/outputs.pxi"   # what a call returns
 include "_core.src/modelinfo.pxi" # OrtModelMetadata, and OrtMemoryInfo of inputs and outputs
-include "_core.src/frame.pxi"     # one call: marshal inputs and outputs, run, unmarshal
+include "_core.src/frame.pxi"     # the C side of one call: its names and values, and the run itself
+include "_core.src/marshal.pxi"   # one call: from Python's values to a frame, and back
+include "_core.src/pace.pxi"      # how long runs take, and which of them keep the GIL
 include "_core.src/native.pxi"    # OrtSession: made of a model and options, and made anew
 include "_core.src/async.pxi"     # RunAsync: runs on ORT's threads, and the thread that completes them
 include "_core.src/binding.pxi"   # OrtIoBinding: bound once, run often

@@ -7,7 +7,7 @@ jumped over, so the size of a model does not matter. See ``onnx.proto`` for the 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy
@@ -16,6 +16,7 @@ __all__ = [
     "Weights",
     "ZipMap",
     "concatenation_model",
+    "consists_of",
     "empty_sequence_model",
     "is_ort_format",
     "weights",
@@ -265,6 +266,30 @@ def _text(message: memoryview | int, wanted: int) -> str:
 
 def _decoded(value: memoryview | int) -> str:
     return "" if isinstance(value, int) else str(value, "utf-8", "surrogateescape")
+
+
+# --- what a model consists of ---------------------------------------------------------------------------------------
+
+
+def consists_of(model: memoryview, operators: Mapping[str, Collection[str]], most: int) -> bool:
+    """Whether a model has at most so many nodes, all of these operators.
+
+    Parameters
+    ----------
+    operators
+        The names, by domain; ONNX's own domain is ``""``.
+    most
+        How many nodes are looked at: the answer for a larger model is no.
+    """
+    nodes = 0
+    for graph in _messages(model, _GRAPH):
+        for node in _messages(graph, _NODE):
+            nodes += 1
+            domain = _text(node, _DOMAIN)
+            known = operators.get("" if domain == "ai.onnx" else domain, ())
+            if nodes > most or _text(node, _OP_TYPE) not in known:
+                return False
+    return nodes > 0
 
 
 # --- models of one node ---------------------------------------------------------------------------------------------

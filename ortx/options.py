@@ -212,6 +212,7 @@ class SessionOptions:
     prepacked_weights: object | None = option(anything, None)
     keep_model: bool = option(boolean, False)
     fast_zip_map: bool = option(boolean, True)
+    brief_runs_keep_gil: bool = option(boolean, True)
     coreml_compute_units: str | None = option(reader_of("coreml", "read_compute_units"), None)
     coreml_create_mlprogram: bool | None = option(boolean, None)
     coreml_require_static_input_shapes: bool | None = option(boolean, None)

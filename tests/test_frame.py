@@ -1,13 +1,15 @@
-"""One call: `run` and `run_into`, by name and by position, and what they refuse (`_core.src/frame.pxi`)."""
+"""One call: `run` and `run_into`, and what they refuse (`_core.src/frame.pxi`, `marshal.pxi`)."""
 
 from __future__ import annotations
 
 import collections
+import threading
 import types
 
 import models
 import numpy as np
 import pytest
+from onnx import helper
 
 import ortx
 
@@ -314,3 +316,102 @@ def test_a_failed_call_changes_nothing(add):
         add.run_into({"x": X}, {"y": y})
     assert (y == 7).all()
     np.testing.assert_array_equal(add.run([X, BIAS])[0], SUM)
+
+
+# --- values are kept for the next call over the same buffer: nobody can tell
+
+
+def test_the_same_buffer_is_read_and_written_anew_in_every_call(add):
+    x, y = np.zeros((1, 2), np.float32), np.zeros((1, 2), np.float32)
+    for number in range(5):
+        x[:] = number
+        assert add.run([x, BIAS])["y"].tolist() == [[number + BIAS[0, 0], number + BIAS[0, 1]]]
+        add.run_into([x, BIAS], [y])
+        assert y.tolist() == [[number + BIAS[0, 0], number + BIAS[0, 1]]]
+
+
+def test_a_buffer_that_changes_its_shape_in_place_is_used_as_it_is_now(add):
+    x = np.arange(8, dtype=np.float32).reshape(4, 2)
+    for rows in (4, 2, 4, 1):
+        view = x.reshape(-1)[: 2 * rows].reshape(rows, 2)
+        assert add.run([view, BIAS])["y"].tolist() == (view + BIAS).tolist()
+
+
+def test_another_array_at_the_place_of_a_deleted_one_is_used_as_it_is(add):
+    for number in range(200):
+        x = np.full((1 + number % 3, 2), number, np.float32)  # numpy gives the same memory again and again
+        assert add.run([x, BIAS])["y"].tolist() == (x + BIAS).tolist()
+
+
+def test_calls_that_fail_leave_nothing_behind(add):
+    x = np.ones((1, 2), np.float32)
+    for _ in range(3):
+        with pytest.raises(ortx.InvalidArgument):
+            add.run_into([x, BIAS], [np.empty((9, 2), np.float32)])
+        assert add.run([x, BIAS])["y"].tolist() == (x + BIAS).tolist()
+
+
+def test_one_session_with_as_many_buffers_as_threads():
+    with ortx.session_from_bytes(models.square(), intra_op_num_threads=1) as session:
+        errors = []
+
+        def run(seed):
+            x = np.full((1 + seed % 2, 2), seed, np.float32)
+            y = np.empty_like(x)
+            for _ in range(500):
+                if (
+                    not (session.run([x])["y"] == seed**2).all()
+                    or not (session.run_into([x], [y])["y"] == seed**2).all()
+                ):
+                    errors.append(seed)
+
+        threads = [threading.Thread(target=run, args=(seed,)) for seed in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not errors
+
+
+# --- many buffers
+
+
+@pytest.fixture(scope="module")
+def many():
+    """Return a session of 20 inputs and 20 outputs, each output twice its input."""
+    nodes = [helper.make_node("Add", [f"x{i}", f"x{i}"], [f"y{i}"]) for i in range(20)]
+    inputs = [models.tensor(f"x{i}", shape=(2,)) for i in range(20)]
+    outputs = [models.tensor(f"y{i}", shape=(2,)) for i in range(20)]
+    with ortx.session_from_bytes(models.build(nodes, inputs, outputs), intra_op_num_threads=1) as session:
+        yield session
+
+
+def test_many_buffers_side_by_side_share_nothing(many):
+    memory = np.arange(80, dtype=np.float32).reshape(40, 2)
+    expected = 2 * memory[:20]
+    for _ in range(2):
+        many.run_into(list(memory[:20]), list(memory[20:]))
+        assert np.array_equal(memory[20:], expected)
+
+
+@pytest.mark.parametrize(
+    ("output", "at", "other"),
+    [(3, 17, "input 'x17'"), (19, 0, "input 'x0'"), (5, 24, "output 'y4'"), (0, 39, "output 'y19'")],
+)
+def test_two_of_many_buffers_that_share_memory_are_named(many, output, at, other):
+    memory = np.zeros(81, np.float32)
+    buffers = [memory[2 * i : 2 * i + 2] for i in range(40)]
+    many.run_into(buffers[:20], buffers[20:])
+    buffers[20 + output] = memory[2 * at + 1 : 2 * at + 3] if at < 39 else memory[79:81]
+    with pytest.raises(ortx.CallError, match="shares memory with") as caught:
+        many.run_into(buffers[:20], buffers[20:])
+    assert f"'y{output}'" in str(caught.value)
+    assert other in str(caught.value)
+    buffers[20 + output] = np.empty(2, np.float32)
+    many.run_into(buffers[:20], buffers[20:])
+
+
+def test_many_inputs_may_share_memory(many):
+    x, outputs = np.ones(2, np.float32), [np.empty(2, np.float32) for _ in range(20)]
+    many.run_into([x] * 20, outputs)
+    assert all(y.tolist() == [2, 2] for y in outputs)

@@ -26,6 +26,7 @@ LEAVES = {
     "cpus": set(),
     "errors": set(),
     "library": {"errors"},
+    "operators": set(),
     "options": {"errors", "config_keys", "coreml", "presets", "providers"},
     "presets": set(),
     "coreml": {"errors"},
@@ -262,6 +263,8 @@ STATUS_KEPT = {
     ("container.pxi", "api.Run"): "says whether items can be joined: a refusal is an answer, not an error",
     ("frame.pxi", "api.Run"): "frame_run releases the values over callers' buffers before anybody raises",
     ("binding.pxi", "api.RunWithBinding"): "as in Session.call, below",
+    ("pace.pxi", "frame_run"): "run_at_pace is for Session.call",
+    ("session.pxi", "run_at_pace"): "as frame_run, below",
     ("session.pxi", "frame_run"): "Session.call counts the call as ended before Python code may run again",
 }
 

@@ -75,6 +75,7 @@ SESSION = {
     "prepacked_weights": CONTAINER,
     "keep_model": BOOLEAN,
     "fast_zip_map": BOOLEAN,
+    "brief_runs_keep_gil": BOOLEAN,
     "coreml_compute_units": COMPUTE_UNITS,
     "coreml_create_mlprogram": BOOLEAN,
     "coreml_require_static_input_shapes": BOOLEAN,

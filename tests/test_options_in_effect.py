@@ -55,6 +55,7 @@ DEFAULTS = {
     "prepacked_weights": None,
     "keep_model": False,
     "fast_zip_map": True,
+    "brief_runs_keep_gil": True,
     "coreml_compute_units": None,
     "coreml_create_mlprogram": None,
     "coreml_require_static_input_shapes": None,
@@ -158,6 +159,7 @@ EXAMPLES = {
     "prepacked_weights": [lambda _: (container := CONTAINER(), container)],
     "keep_model": [same(True)],
     "fast_zip_map": [same(False)],
+    "brief_runs_keep_gil": [same(False)],
     "coreml_compute_units": [lambda _: ("cpu_only", None)],
     "coreml_create_mlprogram": [lambda _: (True, None)],
     "coreml_require_static_input_shapes": [lambda _: (True, None)],
@@ -394,6 +396,7 @@ ANY_OPTIONS = st.fixed_dictionaries(
         "config_entries": st.dictionaries(st.sampled_from(list(ENTRIES)), st.sampled_from(["0", "1"])),
         "keep_model": st.booleans(),
         "fast_zip_map": st.booleans(),
+        "brief_runs_keep_gil": st.booleans(),
         "initializers": st.sampled_from([{}, {"scale": SCALE}]),
     },
 )

@@ -154,7 +154,7 @@ cdef int complete_ended_runs() except -1:
 
 cdef int complete_run(PendingRun run) except -1:
     """Hand a run's outputs, or its error, to whoever waits for them."""
-    frame_release_values(&run.frame)
+    frame_release_inputs(&run.frame)
     try:
         emit_or_discard(run.ended.status)
         check(run.ended.status)

@@ -58,7 +58,7 @@ cdef class IOBinding:
             bound = feed_of(admitted, signature.slots[index].element_type)
             check(api.BindInput(self.handle, signature.slots[index].name, bound.handle))
             self.bound_inputs[signature.names[index]] = bound
-            self.complete = False
+            self.changed_inputs()
         finally:
             self.leave()
 
@@ -127,9 +127,27 @@ cdef class IOBinding:
 
     cdef Outputs run_bound(self, run_options):
         cdef OrtStatus* status
-        cdef const OrtRunOptions* native_options
+        cdef const OrtRunOptions* native_options = native_run_options(run_options)
+        cdef Session session = self.session
+        cdef NativeSession native
+        if (self.busy or not self.complete or self.results is None or self.allocates or session.is_closed
+                or self.generation != session.generation):
+            return self.run_and_fetch(native_options)
+        # As run_and_fetch, with nothing to fetch and nothing on the way that raises or runs Python code.
+        self.busy = True
+        native = session.start_call()
+        status = self.call(native, native_options)
+        native = None
+        session.end_call()
+        self.busy = False
+        if first_record != NULL:
+            emit_or_discard(status)
+        check(status)
+        return self.results
+
+    cdef Outputs run_and_fetch(self, const OrtRunOptions* native_options):
+        cdef OrtStatus* status
         self.session.opened()
-        native_options = native_run_options(run_options)
         self.enter()
         try:
             if not self.complete:
@@ -137,8 +155,7 @@ cdef class IOBinding:
             if self.allocates:
                 self.rebind_allocated()
             self.session.start_call()
-            with nogil:
-                status = api.RunWithBinding(self.held.handle, native_options, self.handle)
+            status = self.call(self.held, native_options)
             self.session.end_call()
             if first_record != NULL:
                 emit_or_discard(status)
@@ -148,6 +165,22 @@ cdef class IOBinding:
             return self.results
         finally:
             self.leave()
+
+    cdef inline OrtStatus* call(self, NativeSession native, const OrtRunOptions* native_options) noexcept:
+        cdef OrtStatus* status
+        cdef int64_t time = 0
+        if not (native.may_be_brief and native_options == default_run_options):
+            with nogil:
+                status = api.RunWithBinding(native.handle, native_options, self.handle)
+        elif keeps_gil(&self.pace):
+            status = api.RunWithBinding(native.handle, native_options, self.handle)
+        else:
+            with nogil:
+                time = clock_ns()
+                status = api.RunWithBinding(native.handle, native_options, self.handle)
+                time = clock_ns() - time
+            note_run(&self.pace, time)
+        return status
 
     def get_outputs(self) -> Outputs:
         """Return the outputs of the last run, as `run` did.
@@ -163,7 +196,7 @@ cdef class IOBinding:
         self.enter(must_be_open=False)
         api.ClearBoundInputs(self.handle)
         self.bound_inputs.clear()
-        self.complete = False
+        self.changed_inputs()
         self.leave()
 
     def clear_outputs(self) -> None:
@@ -228,6 +261,7 @@ cdef class IOBinding:
         for name, (_, buffer) in self.bound_outputs.items():
             self.bind_buffer(&outputs.slots[outputs.find(name)], None if buffer is None else (<Feed>buffer).kept)
         self.generation = generation
+        self.pace.brief_runs = 0
         return 0
 
     cdef Feed bind_buffer(self, const Slot* slot, cnp.ndarray array):
@@ -243,9 +277,13 @@ cdef class IOBinding:
         check(api.BindOutput(self.handle, slot.name, buffer.handle))
         return buffer
 
+    cdef inline void changed_inputs(self) noexcept:
+        self.complete = False
+        self.pace.brief_runs = 0
+
     cdef int changed(self) except -1:
         """Forget what was known of the outputs."""
-        self.complete = False
+        self.changed_inputs()
         self.results = None
         self.allocates = any([buffer is None for _, buffer in self.bound_outputs.values()])
         return 0

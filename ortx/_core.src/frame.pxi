@@ -1,56 +1,61 @@
-# One call: marshal (Python values -> C arrays), run, unmarshal (C arrays -> Outputs). Every way of running uses this.
-#
-# A Frame (see `_core.pxd`) lies on the C stack of the call. It holds a reference to each array that a value looks into,
-# so the caller's containers may change while the model runs, and it owns its values until they are released or handed
-# on.
+# The C side of one call: a Frame (see `_core.pxd`), which lies on the C stack of the call. It holds a reference to each
+# array that a value looks into, so the caller's containers may change while the model runs, and it owns its values
+# until they are released, handed on or kept for the next call.
 
 cdef inline int frame_open(Frame* frame, Py_ssize_t inputs, Py_ssize_t outputs) except -1:
     """Make room for at most so many inputs and outputs."""
     cdef void** at = frame.own_block
     frame.inputs_count = frame.outputs_count = frame.required_count = 0
+    frame.known_shapes = True
     frame.block = NULL
     if inputs + outputs > FRAME_SLOTS:
-        frame.block = malloc(3 * (inputs + outputs) * sizeof(void*))
+        frame.block = malloc(4 * (inputs + outputs) * sizeof(void*))
         if frame.block == NULL:
             raise MemoryError()
         at = <void**>frame.block
     frame.input_names = <const char**>at
     frame.inputs = <OrtValue**>(at + inputs)
     frame.input_arrays = <PyObject**>(at + 2 * inputs)
-    at += 3 * inputs
+    frame.kept_inputs = <KeptValue**>(at + 3 * inputs)
+    at += 4 * inputs
     frame.output_names = <const char**>at
     frame.outputs = <OrtValue**>(at + outputs)
     frame.output_arrays = <PyObject**>(at + 2 * outputs)
+    frame.kept_outputs = <KeptValue**>(at + 3 * outputs)
     return 0
 
 
-cdef inline void frame_release_values(Frame* frame) noexcept nogil:
-    """Release the values over callers' buffers; those that ORT allocated stay."""
+cdef inline void frame_release_inputs(Frame* frame) noexcept nogil:
+    """Release the inputs that no later call can use, once the run has ended: a sequence may take long."""
     cdef Py_ssize_t i
     for i in range(frame.inputs_count):
-        api.ReleaseValue(frame.inputs[i])
-        frame.inputs[i] = NULL
-    for i in range(frame.outputs_count):
-        if frame.output_arrays[i] != NULL:
-            api.ReleaseValue(frame.outputs[i])
-            frame.outputs[i] = NULL
+        if frame.kept_inputs[i] == NULL:
+            api.ReleaseValue(frame.inputs[i])
+            frame.inputs[i] = NULL
+
+
+cdef inline OrtStatus* frame_run(Frame* frame, OrtSession* session, const OrtRunOptions* run_options) noexcept nogil:
+    cdef OrtStatus* status = api.Run(
+        session, run_options, frame.input_names, <const OrtValue* const*>frame.inputs, <size_t>frame.inputs_count,
+        frame.output_names, <size_t>frame.outputs_count, frame.outputs)
+    frame_release_inputs(frame)
+    return status
 
 
 cdef inline void frame_clear(Frame* frame) noexcept:
     """Drop everything that the frame still owns."""
     cdef Py_ssize_t i
     for i in range(frame.inputs_count):
-        if frame.inputs[i] != NULL:
-            api.ReleaseValue(frame.inputs[i])
+        drop_value(frame.inputs[i], frame.kept_inputs[i])
         Py_XDECREF(frame.input_arrays[i])
         live_handles.value -= 1
     for i in range(frame.outputs_count):
-        if frame.outputs[i] != NULL:
-            api.ReleaseValue(frame.outputs[i])
+        drop_value(frame.outputs[i], frame.kept_outputs[i])
         if frame.output_arrays[i] != NULL:
             Py_XDECREF(frame.output_arrays[i])
             live_handles.value -= 1
     frame.inputs_count = frame.outputs_count = frame.required_count = 0
+    frame.known_shapes = True
 
 
 cdef inline void frame_close(Frame* frame) noexcept:
@@ -58,19 +63,63 @@ cdef inline void frame_close(Frame* frame) noexcept:
     free(frame.block)
 
 
-cdef inline OrtStatus* frame_run(Frame* frame, OrtSession* session, const OrtRunOptions* run_options) noexcept nogil:
-    cdef OrtStatus* status = api.Run(
-        session, run_options, frame.input_names, <const OrtValue* const*>frame.inputs, <size_t>frame.inputs_count,
-        frame.output_names, <size_t>frame.outputs_count, frame.outputs)
-    frame_release_values(frame)
-    return status
+# --- values ---------------------------------------------------------------------------------------------------------
+#
+# A value over a caller's buffer is a pointer and a shape. A program that fills the same buffers for each call would
+# have ORT make the same value each time, for 70 ns; so a slot keeps the last one. A call takes it out of its slot, and
+# nobody else can use it meanwhile. What it points to is not looked at while it lies there, and need not exist.
+
+cdef inline bint take_value(Slot* slot, cnp.ndarray array, OrtValue** value, KeptValue** kept) except -1:
+    """Make a value over an array's memory, or take the slot's, if it is over that memory.
+
+    Return whether the array has the shape of the one before.
+    """
+    cdef KeptValue* found = slot.kept
+    cdef cnp.npy_intp* shape = cnp.PyArray_DIMS(array)
+    cdef bint is_known = True
+    cdef int i
+    kept[0] = NULL
+    if slot.rank < 0:
+        make_value(array, slot.element_type, value)
+        return False
+    if found == NULL:
+        slot.kept = found = <KeptValue*>malloc(sizeof(KeptValue) + <size_t>slot.rank * sizeof(int64_t))
+        if found == NULL:
+            raise MemoryError()
+        found.slot, found.handle, found.data = slot, NULL, NULL
+    if found.handle == NULL:
+        is_known = False
+    else:
+        for i in range(slot.rank):
+            is_known &= found.shape[i] == shape[i]
+        if is_known and found.data == cnp.PyArray_DATA(array):
+            slot.kept, kept[0], value[0] = NULL, found, found.handle
+            live_handles.value += 1
+            return True
+        api.ReleaseValue(found.handle)
+        found.handle = NULL
+    make_value(array, slot.element_type, &found.handle)
+    found.data = cnp.PyArray_DATA(array)
+    for i in range(slot.rank):
+        found.shape[i] = shape[i]
+    slot.kept, kept[0], value[0] = NULL, found, found.handle
+    return is_known
 
 
-# --- marshal --------------------------------------------------------------------------------------------------------
+cdef inline void drop_value(OrtValue* value, KeptValue* kept) noexcept:
+    """Put a value that was taken from a slot back there; release it if another one came first, or if it is none."""
+    if kept != NULL:
+        if kept.slot.kept == NULL:
+            kept.slot.kept = kept
+        else:
+            release_kept(kept)
+    elif value != NULL:
+        api.ReleaseValue(value)
 
-cdef inline int add_input(Frame* frame, const Slot* slot, cnp.ndarray array) except -1:
+
+cdef inline int add_input(Frame* frame, Slot* slot, cnp.ndarray array) except -1:
     cdef Py_ssize_t i = frame.inputs_count
-    make_value(array, slot.element_type, &frame.inputs[i])
+    frame.known_shapes &= take_value(slot, array, &frame.inputs[i], &frame.kept_inputs[i])
     frame.required_count += slot.required
     frame.input_names[i] = slot.name
     frame.input_arrays[i] = <PyObject*>array
@@ -85,6 +134,8 @@ cdef int add_feed(Frame* frame, const Slot* slot, Feed feed) except -1:
     frame.required_count += slot.required
     frame.input_names[i] = slot.name
     frame.inputs[i] = give_away(feed)
+    frame.kept_inputs[i] = NULL
+    frame.known_shapes = False
     frame.input_arrays[i] = <PyObject*>feed  # holds what the handle looks into
     Py_INCREF(feed)
     frame.inputs_count = i + 1
@@ -96,346 +147,16 @@ cdef inline bint is_written_in_place(const Slot* slot) noexcept:
     return slot.element_type != ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED and slot.required
 
 
-cdef inline int add_output(Frame* frame, const Slot* slot, cnp.ndarray array) except -1:
+cdef inline int add_output(Frame* frame, Slot* slot, cnp.ndarray array) except -1:
     """Add one output; without an array, or with one that elements have to be copied into, ORT allocates it."""
     cdef Py_ssize_t i = frame.outputs_count
     frame.output_names[i] = slot.name
     frame.outputs[i] = NULL
     frame.output_arrays[i] = NULL
+    frame.kept_outputs[i] = NULL
     if array is not None and is_written_in_place(slot):
-        make_value(array, slot.element_type, &frame.outputs[i])
+        take_value(slot, array, &frame.outputs[i], &frame.kept_outputs[i])
         frame.output_arrays[i] = <PyObject*>array
         Py_INCREF(array)
     frame.outputs_count = i + 1
-    return 0
-
-
-# First the plain case is tried: arrays that can be used as they are. Only when something is not plain is all of it gone
-# through again, slowly, to convert what can be converted and to say everything that is wrong at once.
-
-cdef Outputs marshal_run(
-        str function, Frame* frame, Signature input_signature, Signature output_signature, inputs, tuple output_names):
-    """Fill in a call whose outputs ORT allocates. Return their names, still without values."""
-    cdef tuple names = output_signature.names if output_names is None else output_names
-    if not (add_simple_values(frame, input_signature, inputs, False)
-            and frame.required_count == input_signature.required
-            and add_output_names(frame, output_signature, names, None)):
-        frame_clear(frame)
-        problems = []
-        add_any_inputs(frame, input_signature, inputs, problems)
-        add_output_names(frame, output_signature, names, problems)
-        raise_problems(function, problems)
-    return make_outputs(names, None)
-
-
-cdef Outputs marshal_run_into(
-        Frame* frame, Signature input_signature, Signature output_signature, inputs, outputs):
-    """Fill in a call whose outputs go into callers' buffers. Return their names and the caller's own objects.
-
-    In the plain case the objects are the arrays that the frame holds, and are left out.
-    """
-    cdef list problems = None
-    if (add_simple_values(frame, input_signature, inputs, False)
-            and frame.required_count == input_signature.required
-            and add_simple_values(frame, output_signature, outputs, True)
-            and frame.outputs_count > 0):
-        if has_overlaps(frame):
-            problems = []
-        result = make_outputs(simple_names(frame, output_signature, outputs), None)
-    else:
-        frame_clear(frame)
-        problems = []
-        add_any_inputs(frame, input_signature, inputs, problems)
-        result = add_any_outputs(frame, output_signature, outputs, problems)
-    if problems is not None:
-        find_overlaps(frame, problems)
-        raise_problems("run_into", problems)
-    return result
-
-
-cdef inline tuple simple_names(Frame* frame, Signature signature, values):
-    """Return the names of outputs that `add_simple_values` has added."""
-    cdef Py_ssize_t i
-    for i in range(frame.outputs_count):
-        if frame.output_names[i] != signature.slots[i].name:
-            return tuple(<dict>values)
-    if frame.outputs_count == signature.count:
-        return signature.names
-    return signature.names[:frame.outputs_count]
-
-
-cdef tuple names_argument(names):
-    if isinstance(names, str) or not isinstance(names, Iterable):
-        hint = f": write [{names!r}]" if isinstance(names, str) else ""
-        raise InvalidType(f"output_names: got {shown(names)}; expected a list of names{hint}")
-    names = tuple(names)
-    if not names:
-        raise CallError("output_names: got an empty list; expected names of outputs, or None for all")
-    if len(names) > 1:  # ORT would give one buffer to both
-        seen = set()
-        for name in names:
-            if isinstance(name, str):
-                if name in seen:
-                    raise CallError(f"output_names: {name!r} is asked for twice")
-                seen.add(name)
-    return names
-
-
-cdef int raise_problems(str function, list problems) except -1:
-    if not problems:
-        return 0
-    if len(problems) == 1:
-        raise CallError(f"{function}: {problems[0]}", problems)
-    raise CallError(f"{function}: {len(problems)} problems:" + "".join([f"\n  - {p}" for p in problems]), problems)
-
-
-cdef int add_simple_values(Frame* frame, Signature signature, values, bint are_outputs) except -1:
-    """Add a dict, list or tuple of arrays that can be used as they are; return False as soon as anything is not so.
-
-    Nothing here runs Python code, so the borrowed references stay good and the container cannot change.
-    """
-    cdef PyObject* key = NULL
-    cdef PyObject* value = NULL
-    cdef Py_ssize_t i, position = 0, expected = 0
-    cdef int index
-    if PyDict_CheckExact(values):
-        for i in range(PyDict_Size(values)):
-            PyDict_Next(values, &position, &key, &value)
-            if expected < signature.count and key == PyTuple_GET_ITEM(signature.names, expected):
-                index = <int>expected  # the usual case: the model's order, interned names
-            elif PyUnicode_CheckExact(<object>key):
-                index = signature.find(<object>key)
-                if index < 0:
-                    return False
-            else:
-                return False
-            expected = index + 1
-            if not add_simple_value(frame, &signature.slots[index], value, are_outputs):
-                return False
-    elif PyList_CheckExact(values) or PyTuple_CheckExact(values):
-        for i in range(PySequence_Fast_GET_SIZE(values)):
-            value = PySequence_Fast_GET_ITEM(values, i)
-            if i >= signature.count or not add_simple_value(frame, &signature.slots[i], value, are_outputs):
-                return False
-    else:
-        return False
-    return True
-
-
-cdef inline int add_simple_value(Frame* frame, const Slot* slot, PyObject* value, bint is_output) except -1:
-    if type(<object>value) is Tensor and not is_output:  # as an output, the caller wants the Tensor back
-        value = <PyObject*>(<Tensor>value).array
-    if not cnp.PyArray_CheckExact(<object>value) or not fits(slot, <cnp.ndarray>value):
-        return False
-    if is_output:
-        if not cnp.PyArray_ISWRITEABLE(<cnp.ndarray>value) or not slot.required:
-            return False
-        add_output(frame, slot, <cnp.ndarray>value)
-    else:
-        add_input(frame, slot, <cnp.ndarray>value)
-    return True
-
-
-cdef int add_any_inputs(Frame* frame, Signature signature, inputs, list problems) except -1:
-    """Add inputs of any form; add to `problems`."""
-    cdef int index
-    given = set()
-    for index, value in indexed_values(signature, inputs, problems):
-        if not signature.slots[index].required and is_left_out(value, signature.infos[index]):
-            continue
-        given.add(index)
-        admitted = admit_value(signature, index, value)
-        if isinstance(admitted, str):
-            problems.append(f"input {signature.names[index]!r}: {admitted}")
-        elif isinstance(admitted, Feed):
-            add_feed(frame, &signature.slots[index], admitted)
-        else:
-            add_input(frame, &signature.slots[index], admitted)
-    for index in range(<int>signature.count):
-        if signature.slots[index].required and index not in given:
-            problems.append(f"input {signature.names[index]!r}: missing; expected {signature.infos[index]}")
-    return 0
-
-
-cdef Outputs add_any_outputs(Frame* frame, Signature signature, outputs, list problems):
-    """Add output buffers of any form, None where ORT allocates; add to `problems`."""
-    cdef int index
-    names, values, copied_later = [], [], []
-    for index, value in indexed_values(signature, outputs, problems):
-        admitted = admit_output(signature, index, value)
-        if isinstance(admitted, str):
-            problems.append(admitted)
-        else:
-            if admitted is not None and not is_written_in_place(&signature.slots[index]):
-                for name, other in copied_later:
-                    if numpy.may_share_memory(admitted, other):
-                        problems.append(
-                            f"output {signature.names[index]!r}: shares memory with output {name!r}; give each a "
-                            "buffer of its own")
-                copied_later.append((signature.names[index], admitted))
-            add_output(frame, &signature.slots[index], admitted)
-            names.append(signature.names[index])
-            values.append(value)
-    if not outputs and not problems:
-        problems.append(f"outputs: none given; the model has {', '.join(signature.names)}")
-    return make_outputs(tuple(names), tuple(values))
-
-
-cdef int add_output_names(Frame* frame, Signature signature, tuple names, list problems) except -1:
-    """Add outputs that ORT allocates. Add to `problems`; without such a list, return False at the first one."""
-    cdef Py_ssize_t i
-    cdef int index
-    for i in range(PyTuple_GET_SIZE(names)):
-        name = <object>PyTuple_GET_ITEM(names, i)
-        if i < signature.count and <PyObject*>name == PyTuple_GET_ITEM(signature.names, i):
-            index = <int>i
-        else:
-            index = signature.find(name) if isinstance(name, str) else -1
-        problem = output_problem(signature, index, name)
-        if problem is None:
-            add_output(frame, &signature.slots[index], None)
-        elif problems is None:
-            return False
-        else:
-            problems.append(problem)
-    return True
-
-
-cdef inline str output_problem(Signature signature, int index, name):
-    return no_such_name(signature, name) if index < 0 else None
-
-
-cdef list indexed_values(Signature signature, values, list problems):
-    """Return (index, value) pairs for a mapping from names or a positional sequence; add to `problems`."""
-    kind, valid = signature.kind, ", ".join(signature.names)
-    pairs = []
-    if isinstance(values, Mapping):
-        for name, value in dict(values).items():
-            index = signature.find(name) if isinstance(name, str) else -1
-            if index >= 0:
-                pairs.append((index, value))
-            else:
-                problems.append(no_such_name(signature, name))
-    elif isinstance(values, Sequence) and not isinstance(values, (str, bytes, bytearray, memoryview)):
-        pairs = list(enumerate(values))
-        if len(pairs) > signature.count:
-            problems.append(f"{len(pairs)} {kind}s given by position, but the model has {signature.count} ({valid})")
-            del pairs[signature.count:]
-    else:
-        problems.append(
-            f"{kind}s: got {shown(values)}; expected a mapping from names ({valid}) or a list in the model's order")
-    return pairs
-
-
-cdef str no_such_name(Signature signature, name):
-    kind, suggestion = signature.kind, nearest(name, signature.names)
-    return f"{kind} {shown(name, True)}: the model has no such {kind}{suggestion} (it has {', '.join(signature.names)})"
-
-
-cdef inline bint has_overlaps(Frame* frame) noexcept:
-    cdef Py_ssize_t i, k
-    for i in range(frame.outputs_count):
-        for k in range(i):
-            if overlap(frame.output_arrays[i], frame.output_arrays[k]):
-                return True
-        for k in range(frame.inputs_count):
-            if overlap(frame.output_arrays[i], frame.input_arrays[k]):
-                return True
-    return False
-
-
-cdef int find_overlaps(Frame* frame, list problems) except -1:
-    """Refuse output buffers that share memory with one another or with an input: ORT writes and reads in any order."""
-    cdef Py_ssize_t i, k
-    for i in range(frame.outputs_count):
-        output = f"output {frame.output_names[i].decode()!r}: shares memory with"
-        for k in range(i):
-            if overlap(frame.output_arrays[i], frame.output_arrays[k]):
-                problems.append(f"{output} output {frame.output_names[k].decode()!r}; give each a buffer of its own")
-        for k in range(frame.inputs_count):
-            if overlap(frame.output_arrays[i], frame.input_arrays[k]):
-                problems.append(
-                    f"{output} input {frame.input_names[k].decode()!r}, which may be read after it is written; give it "
-                    "a buffer of its own")
-    return 0
-
-
-cdef inline bint overlap(PyObject* first, PyObject* second) noexcept:
-    """Whether two C-contiguous arrays have bytes in common; NULL (ORT allocates) has none, nor has a `Feed`."""
-    if first == NULL or second == NULL or not cnp.PyArray_Check(<object>second):
-        return False
-    cdef char* first_data = <char*>cnp.PyArray_DATA(<cnp.ndarray>first)
-    cdef char* second_data = <char*>cnp.PyArray_DATA(<cnp.ndarray>second)
-    if first_data < second_data:
-        return second_data < first_data + size_in_bytes(<cnp.ndarray>first, element_type_of(<cnp.ndarray>first))
-    return first_data < second_data + size_in_bytes(<cnp.ndarray>second, element_type_of(<cnp.ndarray>second))
-
-
-# --- unmarshal ------------------------------------------------------------------------------------------------------
-
-cdef Outputs unmarshal(Frame* frame, Outputs outputs, Signature passed_through, dict zip_maps):
-    """Put an array over each output that ORT allocated; the others are the caller's own objects already.
-
-    `passed_through` is the input signature if the model names an input among its outputs, else None. ORT hands the
-    input's own buffer back for such an output, which nothing would keep alive, and writes nothing into another one; so
-    it is copied here.
-    """
-    cdef Py_ssize_t i
-    cdef OrtValue* value
-    cdef tuple values = PyTuple_New(frame.outputs_count)
-    for i in range(frame.outputs_count):
-        if frame.output_arrays[i] != NULL:
-            item = <object>frame.output_arrays[i] if outputs._values is None else outputs._values[i]
-            if passed_through is not None:
-                copy_passed_through(frame, i)
-        else:
-            value = frame.outputs[i]
-            frame.outputs[i] = NULL
-            item = python_value(value, outputs._names[i])
-            if zip_maps is not None:
-                item = zipped(item, outputs._names[i], zip_maps)
-            if passed_through is not None and passed_through.find(outputs._names[i]) >= 0:
-                item = copied(item)
-            if outputs._values is not None and outputs._values[i] is not None:
-                item = copied_into(outputs._values[i], item, outputs._names[i])
-        Py_INCREF(item)
-        PyTuple_SET_ITEM(values, i, item)
-    outputs._values = values
-    return outputs
-
-
-cdef object zipped(value, str name, dict zip_maps):
-    """Return the dictionaries of an output for which the native model gives a tensor."""
-    columns = zip_maps.get(name)
-    return value if columns is None else zip_map_dicts(value, columns, name)
-
-
-cdef object copied(value):
-    """Return a value that looks into no input any more."""
-    import copy
-    return value.copy() if isinstance(value, numpy.ndarray) else copy.deepcopy(value)
-
-
-cdef object copied_into(target, array, name):
-    """Write an output that ORT cannot write there itself into the caller's buffer, and return that."""
-    buffer = array_of_exporter(target, shared=True)
-    if array is None:
-        raise InvalidArgument(f"output {name!r}: got {array_words(buffer)}; the optional result has no value")
-    if buffer.shape != array.shape:
-        raise InvalidArgument(f"output {name!r}: got {array_words(buffer)}; the result is {array_words(array)}")
-    buffer[...] = array
-    return target
-
-
-cdef int copy_passed_through(Frame* frame, Py_ssize_t output) except -1:
-    """Copy into an output's buffer what was given as the input of the same name, if it was."""
-    cdef Py_ssize_t i
-    for i in range(frame.inputs_count):
-        if strcmp(frame.input_names[i], frame.output_names[output]) == 0:
-            given, buffer = <object>frame.input_arrays[i], <object>frame.output_arrays[output]
-            if given.shape != buffer.shape:
-                raise InvalidArgument(
-                    f"run_into: output {frame.output_names[output].decode()!r}: got {array_words(buffer)}; the result "
-                    f"is {array_words(given)}")
-            buffer[...] = given
     return 0

@@ -33,6 +33,7 @@ cdef NativeSession open_native(str function, table, str source, str path, Py_buf
     if table.initializers:
         initializers = shared_initializers(function, table.initializers, content, path)
     without_nodes, zip_maps = replaced_zip_maps(table, content)
+    is_predictable = table.brief_runs_keep_gil and is_predictable_model(without_nodes or content)
     content = None
     appended, failures = [], []
     try:
@@ -59,6 +60,7 @@ cdef NativeSession open_native(str function, table, str source, str path, Py_buf
     for name, error in failures:
         warn(ProviderFallbackWarning, f"{name} cannot be used, so {source} runs without it: {error}")
     session.zip_maps = zip_maps
+    session.may_be_brief = is_predictable and not appended and not libraries  # ORT's own code on the CPU, all of it
     session.provider_names = (*appended, "CPUExecutionProvider")
     session.table = effective_options(table, session.provider_names, libraries)
     return session

@@ -60,6 +60,10 @@ def session(
     fast_zip_map : bool, default True
         Let ortx make the dictionaries of a ZipMap node at the end of a model (scikit-learn's converters write such) of
         the tensor that the node reads: the same ones, sooner. The node itself is left out then.
+    brief_runs_keep_gil : bool, default True
+        Let runs keep the GIL that are known to end sooner (in some microseconds) than another thread could take it.
+        That is so for small models on the CPU whose cost follows from the shapes of their inputs, once several runs of
+        one shape were as short.
     coreml_compute_units : str, optional
         ``"all"``, ``"cpu_only"``, ``"cpu_and_gpu"`` or ``"cpu_and_neural_engine"``. This and the following go with the
         provider ``"coreml"``; two that contradict each other are refused.

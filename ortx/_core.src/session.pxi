@@ -195,8 +195,11 @@ cdef class Session:
         """Make the native call; `close` waits for it."""
         cdef OrtStatus* status
         cdef NativeSession native = self.start_call()
-        with nogil:
-            status = frame_run(frame, native.handle, native_options)
+        if native.may_be_brief and native_options == default_run_options:
+            status = run_at_pace(&self.pace, frame, native.handle, native_options)
+        else:
+            with nogil:
+                status = frame_run(frame, native.handle, native_options)
         native = None  # the last reference, if the session was opened anew meanwhile
         self.end_call()
         # No Python code above: whatever runs from here on, a logging handler for one, may close this session.
@@ -431,6 +434,7 @@ cdef class Session:
         """Use another native session, with its options, from the next call on."""
         self.table, self.provider_names = native.table, native.provider_names
         self.generation += 1
+        self.pace.brief_runs = 0
         self.native = native
         return 0
 

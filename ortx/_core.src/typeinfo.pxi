@@ -124,6 +124,13 @@ cdef int fill_slot(Slot* slot, bytes name, info) except -1:
     return 0
 
 
+cdef void release_kept(KeptValue* kept) noexcept:
+    if kept != NULL:
+        if kept.handle != NULL:
+            api.ReleaseValue(kept.handle)
+        free(kept)
+
+
 @cython.final
 cdef class Signature:
     """The inputs (followed by the overridable initializers) or the outputs of a model."""
@@ -132,13 +139,18 @@ cdef class Signature:
         self.slots = NULL
         self.c_names = NULL
         self.count = 0
+        self.apart = NULL
+        self.apart_count = 0
 
     def __dealloc__(self):
         cdef Py_ssize_t i
         for i in range(self.count):
             free(self.slots[i].dims)
+            if not finalizing:
+                release_kept(self.slots[i].kept)
         free(self.slots)
         free(self.c_names)
+        free(self.apart)
 
     cdef int find(self, object name) except -2:
         """Return the index of a name, or -1."""
@@ -186,12 +198,14 @@ cdef Signature make_signature(list infos, Py_ssize_t initializers, str kind, lis
     signature.nested = {}
     signature.initializers = initializers
     signature.required = 0
+    signature.only_tensors = all([info.onnx_type == "tensor" for info in infos])
     signature.slots = <Slot*>malloc((count + 1) * sizeof(Slot))
     signature.c_names = <const char**>malloc((count + 1) * sizeof(char*))
     if signature.slots == NULL or signature.c_names == NULL:
         raise MemoryError()
     for i in range(count):
         signature.slots[i].dims = NULL
+        signature.slots[i].kept = NULL
         signature.count = i + 1  # __dealloc__ frees so many
         fill_slot(&signature.slots[i], signature.encoded_names[i], infos[i])
         if i >= count - initializers:

@@ -1,0 +1,76 @@
+# Which runs keep the GIL: those that are over before another thread could take it.
+#
+# To let go of the GIL and take it again costs 40 ns while nobody wants it. When two threads run a tiny model, it
+# changes hands at each run, which costs several microseconds each time: together they are slower than one alone. So a
+# run keeps it if the model's cost follows from the shapes of its inputs (operators.py), these are those of the last
+# runs, and those took less than BRIEF_NS. Every TIMED_EVERY-th run lets go of it nevertheless, and is timed again.
+
+cdef extern from "<time.h>" nogil:
+    cdef struct timespec:
+        long long tv_sec
+        long tv_nsec
+    int timespec_get(timespec* time, int base)
+    int TIME_UTC
+
+cdef enum:
+    BRIEF_NS = 5000
+    BRIEF_ENOUGH = 8    # so many in a row
+    TIMED_EVERY = 64
+    MOST_NODES = 32     # of a model that is looked at
+
+
+cdef inline bint keeps_gil(Pace* pace) noexcept:
+    """Whether the next run is known to be brief. If not, it is to be timed, and `note_run` told."""
+    if pace.brief_runs < BRIEF_ENOUGH:
+        return False
+    pace.until_timed -= 1
+    return pace.until_timed > 0
+
+
+cdef inline void note_run(Pace* pace, int64_t nanoseconds) noexcept:
+    if not 0 <= nanoseconds < BRIEF_NS:
+        pace.brief_runs = 0
+    elif pace.brief_runs < BRIEF_ENOUGH:
+        pace.brief_runs += 1
+    pace.until_timed = TIMED_EVERY
+
+
+cdef inline int64_t clock_ns() noexcept nogil:
+    cdef timespec time
+    timespec_get(&time, TIME_UTC)
+    return <int64_t>time.tv_sec * 1000000000 + time.tv_nsec
+
+
+cdef inline OrtStatus* run_at_pace(
+        Pace* pace, Frame* frame, OrtSession* session, const OrtRunOptions* run_options) noexcept:
+    """Run a frame, with the GIL if the run is known to be brief."""
+    cdef OrtStatus* status
+    cdef int64_t time
+    if not frame.known_shapes:
+        pace.brief_runs = 0
+    if keeps_gil(pace):
+        return frame_run(frame, session, run_options)
+    with nogil:
+        time = clock_ns()
+        status = frame_run(frame, session, run_options)
+        time = clock_ns() - time
+    note_run(pace, time)
+    return status
+
+
+cdef bint is_predictable_model(content) except -1:
+    """Whether what a model costs follows from the shapes of its inputs."""
+    from . import modelfile, operators
+    if content is None:
+        return False
+    try:
+        return modelfile.consists_of(memoryview(content), operators.COST_FOLLOWS_FROM_SHAPES, MOST_NODES)
+    except ValueError:
+        return False  # of another format
+
+
+def _brief_runs(session_or_binding: Session | IOBinding) -> int:
+    """Return how many runs in a row were brief, counted up to the number from which they keep the GIL. For tests."""
+    if isinstance(session_or_binding, IOBinding):
+        return (<IOBinding>session_or_binding).pace.brief_runs
+    return (<Session>session_or_binding).pace.brief_runs

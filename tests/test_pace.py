@@ -1,0 +1,205 @@
+"""Which runs keep the GIL (`_core.src/pace.pxi`), and which models may (`operators.py`)."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+import models
+import numpy as np
+import onnx
+import onnx.defs
+import pytest
+from onnx import TensorProto, helper
+
+import ortx
+from ortx import _core, modelfile, operators
+
+ENOUGH = 8
+X = np.ones((1, 2), np.float32)
+
+
+def node(op_type, inputs=("x",), outputs=("y",), **attributes):
+    return helper.make_node(op_type, list(inputs), list(outputs), **attributes)
+
+
+def chain(*op_types: str) -> bytes:
+    """Return a model of one operator after the other."""
+    names = ["x", *(f"t{i}" for i in range(1, len(op_types))), "y"]
+    nodes = [node(op_type, [names[i]], [names[i + 1]]) for i, op_type in enumerate(op_types)]
+    return models.build(nodes, [models.tensor("x")], [models.tensor("y")])
+
+
+def loop() -> bytes:
+    """Return y = 2 ** trips: the value of an input says how long it takes."""
+    body = helper.make_graph(
+        [node("Add", ["v", "v"], ["w"]), node("Identity", ["condition"], ["again"])],
+        "body",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("condition", TensorProto.BOOL, []),
+            models.tensor("v", shape=[]),
+        ],
+        [helper.make_tensor_value_info("again", TensorProto.BOOL, []), models.tensor("w", shape=[])],
+    )
+    return models.build(
+        [node("Loop", ["trips", "", "one"], ["y"], body=body)],
+        [models.tensor("trips", "int64", [])],
+        [models.tensor("y", shape=[])],
+        [models.constant("one", 1.0)],
+    )
+
+
+# --- models
+
+
+@pytest.mark.parametrize("op_types", [["Relu"], ["Relu", "Tanh", "Neg"]], ids=" ".join)
+def test_a_model_of_known_operators_is_predictable(op_types):
+    assert modelfile.consists_of(memoryview(chain(*op_types)), operators.COST_FOLLOWS_FROM_SHAPES, 3)
+
+
+def test_a_model_with_another_operator_or_of_another_domain_or_of_too_many_nodes_is_not():
+    known = operators.COST_FOLLOWS_FROM_SHAPES
+    assert not modelfile.consists_of(memoryview(loop()), known, 3)
+    assert not modelfile.consists_of(memoryview(chain("Relu", "NonZero")), known, 3)
+    assert not modelfile.consists_of(memoryview(chain("Relu", "Relu", "Relu", "Relu")), known, 3)
+    foreign = models.build([node("Relu", domain="com.example")], [models.tensor("x")], [models.tensor("y")])
+    assert not modelfile.consists_of(memoryview(foreign), known, 3)
+
+
+def test_what_is_no_model_is_not_predictable_either():
+    assert not modelfile.consists_of(memoryview(b""), operators.COST_FOLLOWS_FROM_SHAPES, 3)
+    with pytest.raises(ValueError, match=r"."):
+        modelfile.consists_of(memoryview(b"\xff" * 40), operators.COST_FOLLOWS_FROM_SHAPES, 3)
+
+
+@pytest.mark.parametrize("domain", operators.COST_FOLLOWS_FROM_SHAPES)
+def test_every_known_operator_exists_and_has_no_subgraph(domain):
+    for name in operators.COST_FOLLOWS_FROM_SHAPES[domain]:
+        schema = onnx.defs.get_schema(name, domain=domain)
+        kinds = {attribute.type for attribute in schema.attributes.values()}
+        assert not kinds & {onnx.defs.OpSchema.AttrType.GRAPH, onnx.defs.OpSchema.AttrType.GRAPHS}, name
+
+
+# --- sessions
+
+
+def brief(session_or_binding) -> int:
+    return _core._brief_runs(session_or_binding)
+
+
+def test_runs_count_as_brief_only_in_a_row_and_with_one_shape():
+    with ortx.session_from_bytes(models.square(), intra_op_num_threads=1) as session:
+        run_until_brief(session, [X])
+        session.run([np.ones((3, 2), np.float32)])
+        assert brief(session) <= 1
+        run_until_brief(session, [np.ones((3, 2), np.float32)])
+
+
+def run_until_brief(session, inputs, run=None):
+    """Run until so many runs in a row were brief; the machine may be busy with something else meanwhile."""
+    run = run or (lambda: session.run(inputs))
+    for _ in range(100_000):
+        run()
+        if brief(session) == ENOUGH:
+            return
+    pytest.fail("a model of one multiplication of two numbers takes more than some microseconds, 100,000 times")
+
+
+def test_a_brief_run_gives_what_any_other_gives():
+    with ortx.session_from_bytes(models.square(), intra_op_num_threads=1) as session:
+        run_until_brief(session, [X])
+        for number in range(200):
+            x = np.full((1, 2), number, np.float32)
+            assert session.run([x])["y"].tolist() == [[number**2] * 2]
+            y = np.empty_like(x)
+            session.run_into([x], [y])
+            assert y.tolist() == [[number**2] * 2]
+
+
+def test_runs_of_a_binding_count_until_something_else_is_bound():
+    with ortx.session_from_bytes(models.square(), intra_op_num_threads=1) as session:
+        binding = session.create_io_binding()
+        binding.bind_input("x", X)
+        y = binding.bind_output("y", {"type": "float32", "shape": (1, 2)})
+        run_until_brief(binding, None, binding.run)
+        binding.bind_input("x", 3 * X)
+        assert brief(binding) == 0
+        run_until_brief(binding, None, binding.run)
+        assert y.tolist() == [[9, 9]]
+        binding.bind_output("y")
+        assert brief(binding) == 0
+        assert brief(session) == 0
+
+
+@pytest.mark.parametrize("how", ["the option", "run options", "an operator", "a long run", "a custom-op library"])
+def test_runs_let_go_of_the_gil(how, tmp_path):
+    model, options, inputs, run_options = models.square(), {}, [X], None
+    if how == "the option":
+        options = {"brief_runs_keep_gil": False}
+    elif how == "run options":  # somebody may want to terminate the run
+        run_options = ortx.run_options()
+    elif how == "an operator":
+        model, inputs = loop(), [np.int64(3)]
+    elif how == "a long run":
+        inputs = [np.ones((200_000, 2), np.float32)]
+    else:
+        extensions = pytest.importorskip("onnxruntime_extensions", reason="needs the package onnxruntime-extensions")
+        options = {"custom_op_libraries": [extensions.get_library_path()]}
+    with ortx.session_from_bytes(model, options, intra_op_num_threads=1) as session:
+        for _ in range(3 * ENOUGH):
+            session.run(inputs, None, run_options)
+        assert brief(session) < ENOUGH
+
+
+def test_a_failing_brief_run_raises():
+    with ortx.session_from_bytes(chain("Relu"), intra_op_num_threads=1) as session:
+        run_until_brief(session, [X])
+        for _ in range(100):
+            with pytest.raises(ortx.InvalidArgument, match="y"):
+                session.run_into([X], [np.empty((7, 2), np.float32)])
+        assert session.run([X])["y"].tolist() == [[1, 1]]
+
+
+def test_another_thread_runs_python_code_while_brief_runs_go_on():
+    with ortx.session_from_bytes(models.square(), intra_op_num_threads=1) as session:
+        run_until_brief(session, [X])
+        reached, stop = [], threading.Event()
+
+        def count():
+            while not stop.is_set():
+                reached.append(len(reached))
+
+        thread = threading.Thread(target=count)
+        thread.start()
+        interval = sys.getswitchinterval()
+        try:
+            while len(reached) < 1000:
+                session.run([X])
+        finally:
+            stop.set()
+            thread.join()
+        assert sys.getswitchinterval() == interval
+
+
+def test_close_waits_for_brief_runs_of_other_threads():
+    session = ortx.session_from_bytes(models.square(), intra_op_num_threads=1)
+    run_until_brief(session, [X])
+    errors = []
+
+    def run():
+        try:
+            while True:
+                assert session.run([X])["y"].tolist() == [[1, 1]]
+        except ortx.SessionClosed:
+            pass
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    session.close()
+    for thread in threads:
+        thread.join()
+    assert not errors
