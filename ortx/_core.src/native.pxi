@@ -25,6 +25,7 @@ cdef NativeSession open_native(str function, table, str source, str path, Py_buf
     """Make a native session from a file or from a buffer, whichever is not None or NULL."""
     cdef NativeSession session
     ensure_env()
+    table = with_threads(table)
     libraries = unique_libraries(function, table.custom_op_libraries)
     initializers = {}
     is_needed = table.free_dimension_overrides or table.initializers
@@ -109,6 +110,17 @@ cdef NativeSession create_native(
     finally:
         api.ReleaseSessionOptions(native)
     return session
+
+
+cdef object with_threads(table):
+    """Return the options with numbers of threads in place of 0. To count the CPUs takes a while: it is done once."""
+    import dataclasses
+    if table.intra_op_num_threads and table.inter_op_num_threads:
+        return table
+    count = threads_or_default(0)
+    return dataclasses.replace(
+        table, intra_op_num_threads=table.intra_op_num_threads or count,
+        inter_op_num_threads=table.inter_op_num_threads or count)
 
 
 cdef object effective_options(table, tuple provider_names, tuple libraries):
