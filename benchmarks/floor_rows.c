@@ -56,12 +56,26 @@ static OrtStatus* bound(const Floor* floor, Scratch* scratch) {
   return floor->api->RunWithBinding(floor->session, floor->run_options, floor->binding);
 }
 
+/* The same without run options: ONNX Runtime makes some in each call. */
+static OrtStatus* bound_without_options(const Floor* floor, Scratch* scratch) {
+  (void)scratch;
+  return floor->api->RunWithBinding(floor->session, NULL, floor->binding);
+}
+
+/* And `prepared` without them, as the examples of the C API have it. */
+static OrtStatus* prepared_without_options(const Floor* floor, Scratch* scratch) {
+  (void)scratch;
+  return floor->api->Run(floor->session, NULL, floor->input_names, (const OrtValue* const*)floor->input_values,
+                         floor->input_count, floor->output_names, floor->output_count, floor->output_values);
+}
+
 static const struct {
   const char* name;
   Row row;
 } rows[] = {
     {"prepared", prepared},     {"allocated", allocated}, {"fresh_allocated", fresh_allocated},
-    {"fresh_into", fresh_into}, {"bound", bound},
+    {"fresh_into", fresh_into}, {"bound", bound},         {"bound_without_options", bound_without_options},
+    {"prepared_without_options", prepared_without_options},
 };
 
 Row find_row(Floor* floor, const char* name) {

@@ -148,6 +148,8 @@ PARTS = Work(
     (
         Row("floor-prepared", C, "prepared", "Run, input and output made once"),
         Row("floor-allocated", C, "allocated", "Run, input made once, release output"),
+        Row("floor-prepared-null", C, "prepared_without_options", "Run, both made once, NULL for run options"),
+        Row("floor-bound-null", C, "bound_without_options", "RunWithBinding, NULL for run options"),
     ),
 )
 
