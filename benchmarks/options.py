@@ -324,7 +324,7 @@ def measure(plan: Plan) -> dict[str, Any]:
 
     tiny = models.tiny()
     measured = (
-        real_models.RealModel("tiny", tiny.title, tiny.proto.SerializeToString(), tiny.inputs["x"]),
+        real_models.RealModel("tiny", "y = x * x on six numbers", tiny.proto.SerializeToString(), tiny.inputs["x"]),
         real_models.perceptron(),
         real_models.transformer() if plan is USUAL else real_models.transformer(1, 8, 64),
         real_models.convolutional() if plan is USUAL else real_models.convolutional((8, 16), 16),

@@ -54,7 +54,6 @@ cdef struct Frame:
     KeptValue** kept_inputs         # the slot's, of which `inputs` has the handle; NULL: the handle is the frame's own
     KeptValue** kept_outputs
     bint known_shapes               # each input has the shape that the call before had there
-    bint only_tensors               # as in the outputs' Signature
     void* block
     void* own_block[4 * FRAME_SLOTS]
 
@@ -64,7 +63,6 @@ cdef class Signature:
     cdef const char** c_names       # the slots' names once more, as the C API wants them; freed with this object
     cdef Py_ssize_t count
     cdef Py_ssize_t initializers    # how many of them, at the end, are overridable initializers
-    cdef bint only_tensors          # whether each value is a tensor: neither optional nor anything else
     cdef Py_ssize_t required        # how many slots a call must give
     cdef str kind          # "input" or "output"
     cdef tuple names       # interned, in the model's order

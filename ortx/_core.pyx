@@ -93,7 +93,7 @@ include "_core.src/open.pxi"      # session(), session_from_bytes()
 
 # Without this, `Session.__new__(Session)` would make an object whose handle is NULL.
 for private_constructor in (
-        BorrowedMemory, CustomOpLibrary, Feed, IOBinding, NativeSession, Optional, OptionTexts, Outputs, PendingRun, RunOptions, Session,
-        Signature, Tensor, Value):
+        BorrowedMemory, CustomOpLibrary, Feed, IOBinding, NativeSession, Optional, OptionTexts, Outputs, PendingRun, RunOptions,
+        Session, Signature, Tensor, Value):
     hide_new(private_constructor)
 del private_constructor

@@ -54,6 +54,8 @@ ONLY_TINY = {
     "floor-run-again": "C",
     "floor-prepared": "C",
     "floor-allocated": "C",
+    "floor-prepared-null": "C",
+    "floor-bound-null": "C",
     "empty-loop": "Python",
 }
 CONTAINERS = {"floor-run": "C", "ortx-run-dict": "ortx", "official-run": "onnxruntime"}

@@ -5,7 +5,7 @@ cdef enum:
     UNWRITTEN = 0xa5   # in each byte
     MANY_ITEMS = 16    # a run that joins them costs less than to fetch so many one by one
 
-# By element type: sessions that join the items of a sequence, made when first needed, never released, as the environment.
+# By element type: sessions that join the items of a sequence, made when first needed, never released, as the env.
 cdef OrtSession* joining_sessions[ELEMENT_TYPES]
 cdef bint joining_is_tried[ELEMENT_TYPES]
 

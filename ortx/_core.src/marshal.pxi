@@ -7,7 +7,6 @@ cdef Outputs marshal_run(
         str function, Frame* frame, Signature input_signature, Signature output_signature, inputs, tuple output_names):
     """Fill in a call whose outputs ORT allocates. Return their names, still without values."""
     cdef tuple names = output_signature.names if output_names is None else output_names
-    frame.only_tensors = output_signature.only_tensors
     if not (add_simple_values(frame, input_signature, inputs, False)
             and frame.required_count == input_signature.required
             and add_output_names(frame, output_signature, names, None)):
@@ -26,7 +25,6 @@ cdef Outputs marshal_run_into(
     In the plain case the objects are the arrays that the frame holds, and are left out.
     """
     cdef list problems = None
-    frame.only_tensors = output_signature.only_tensors
     if (add_simple_values(frame, input_signature, inputs, False)
             and frame.required_count == input_signature.required
             and add_simple_values(frame, output_signature, outputs, True)
@@ -250,7 +248,8 @@ cdef bint many_have_overlaps(Frame* frame, Signature outputs) except -1:
         raise MemoryError()
     for i in range(count):
         spans[i].is_output = i >= frame.inputs_count
-        fill_span(&spans[i], frame.output_arrays[i - frame.inputs_count] if spans[i].is_output else frame.input_arrays[i])
+        fill_span(
+            &spans[i], frame.output_arrays[i - frame.inputs_count] if spans[i].is_output else frame.input_arrays[i])
     if outputs.apart_count == count and memcmp(outputs.apart, spans, size) == 0:
         free(spans)
         return False
@@ -329,8 +328,7 @@ cdef Outputs unmarshal(Frame* frame, Outputs outputs, Signature passed_through, 
         else:
             value = frame.outputs[i]
             frame.outputs[i] = NULL
-            item = (array_over(own_value(value), outputs._names[i]) if frame.only_tensors
-                    else python_value(value, outputs._names[i]))
+            item = python_value(value, outputs._names[i])
             if zip_maps is not None:
                 item = zipped(item, outputs._names[i], zip_maps)
             if passed_through is not None and passed_through.find(outputs._names[i]) >= 0:

@@ -3,7 +3,7 @@
 # To let go of the GIL and take it again costs 40 ns while nobody wants it. When two threads run a tiny model, it
 # changes hands at each run, which costs several microseconds each time: together they are slower than one alone. So a
 # run keeps it if the model's cost follows from the shapes of its inputs (operators.py), these are those of the last
-# runs, and those took less than BRIEF_NS. Every TIMED_EVERY-th run lets go of it nevertheless, and is timed again.
+# runs, and those took less than `brief_limit`. Every TIMED_EVERY-th run lets go of it nevertheless, and is timed again.
 
 cdef extern from "<time.h>" nogil:
     cdef struct timespec:
@@ -12,8 +12,9 @@ cdef extern from "<time.h>" nogil:
     int timespec_get(timespec* time, int base)
     int TIME_UTC
 
+cdef int64_t brief_limit = 5000  # nanoseconds
+
 cdef enum:
-    BRIEF_NS = 5000
     BRIEF_ENOUGH = 8    # so many in a row
     TIMED_EVERY = 64
     MOST_NODES = 32     # of a model that is looked at
@@ -28,7 +29,7 @@ cdef inline bint keeps_gil(Pace* pace) noexcept:
 
 
 cdef inline void note_run(Pace* pace, int64_t nanoseconds) noexcept:
-    if not 0 <= nanoseconds < BRIEF_NS:
+    if not 0 <= nanoseconds < brief_limit:
         pace.brief_runs = 0
     elif pace.brief_runs < BRIEF_ENOUGH:
         pace.brief_runs += 1
@@ -67,6 +68,13 @@ cdef bint is_predictable_model(content) except -1:
         return modelfile.consists_of(memoryview(content), operators.COST_FOLLOWS_FROM_SHAPES, MOST_NODES)
     except ValueError:
         return False  # of another format
+
+
+def _brief_limit(nanoseconds: int) -> int:
+    """Set how long brief runs take at most, and return what it was. For tests, and for counting instructions."""
+    global brief_limit
+    previous, brief_limit = brief_limit, nanoseconds
+    return previous
 
 
 def _brief_runs(session_or_binding: Session | IOBinding) -> int:

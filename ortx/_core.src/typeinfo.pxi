@@ -198,7 +198,6 @@ cdef Signature make_signature(list infos, Py_ssize_t initializers, str kind, lis
     signature.nested = {}
     signature.initializers = initializers
     signature.required = 0
-    signature.only_tensors = all([info.onnx_type == "tensor" for info in infos])
     signature.slots = <Slot*>malloc((count + 1) * sizeof(Slot))
     signature.c_names = <const char**>malloc((count + 1) * sizeof(char*))
     if signature.slots == NULL or signature.c_names == NULL:
