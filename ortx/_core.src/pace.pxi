@@ -12,7 +12,7 @@ cdef extern from "<time.h>" nogil:
     int timespec_get(timespec* time, int base)
     int TIME_UTC
 
-cdef int64_t brief_limit = 5000  # nanoseconds
+cdef int64_t brief_limit = 20000  # nanoseconds
 
 cdef enum:
     BRIEF_ENOUGH = 8    # so many in a row
