@@ -136,6 +136,9 @@ cdef class Optional:
 
 cdef class RunOptions:
     cdef OrtRunOptions* handle
+    cdef bint is_terminated
+    cdef dict entries               # config entries as bytes; None: none. They cannot be read back
+    cdef set derived                # PendingRun: runs with a copy of these options; None: never any
 
 
 cdef class OptionTexts:
@@ -194,8 +197,8 @@ cdef class Session:
     cdef Py_ssize_t running_calls   # native calls in progress: close() waits for them
     cdef bint is_closed             # set by close(): no new call may start
     cdef PyThread_type_lock drained  # what close() waits on, made when it has to; the last call to end releases it
-    cdef Py_ssize_t pending_runs    # submitted runs that ORT works on; guarded by `ended_lock`
-    cdef PyThread_type_lock pending_drained     # as `drained`, for pending_runs
+    cdef RunQueue* queue            # of submitted runs, made with the first one; owned
+    cdef set pending_runs           # PendingRun: those that have not been put away
 
     cdef int call(self, Frame* frame, const OrtRunOptions* native_options) except -1
     cdef NativeSession start_call(self)
@@ -204,24 +207,106 @@ cdef class Session:
     cdef int adopt(self, NativeSession native) except -1
 
 
-cdef struct EndedRun:
-    # What ORT's callback is given, and passes on to the completion thread.
-    PyObject* run                   # PendingRun; an owned reference
+cdef enum:                          # states of a Job
+    JOB_NEW
+    JOB_OUTSIDE                     # waits for room in the queue
+    JOB_ADMITTED                    # has its place in the queue
+    JOB_QUEUED
+    JOB_RUNNING
+    JOB_ENDED
+
+cdef enum:                          # why a run was stopped
+    NOT_STOPPED
+    STOPPED_BY_DEADLINE
+    STOPPED_BY_CALLER               # its task was cancelled, or a signal's handler raised
+
+cdef struct Job:
+    # What a worker needs to know of a run.
+    PyObject* run                   # PendingRun; an owned reference while the job is queued, runs or waits for its end
+    Job* before                     # neighbours in the list that it is in
+    Job* after
+    OrtSession* session             # NULL: it has not run
+    OrtIoBinding* binding           # NULL: the frame
+    Frame* frame
+    const OrtRunOptions* options
+    OrtRunOptions* own_options      # the same, if no other run has them: so it can be stopped alone
     OrtStatus* status               # owned
-    Py_ssize_t* pending_runs        # the session's, which `run` keeps alive
-    PyThread_type_lock* drained
-    EndedRun* next
+    RunQueue* queue                 # whose workers run it
+    RunQueue* home                  # the session's, which counts it
+    Inbox* inbox                    # of the event loop that waits for it
+    PyThread_type_lock waiter       # released when it has ended, if a thread waits for it; with neither, a future does
+    int state
+    int stopped_by
+    double deadline                 # of `monotonic_seconds`
+    Py_ssize_t place                # among the deadlines; -1: it has none
+
+cdef struct JobList:
+    Job* first
+    Job* last
+
+cdef struct Worker:
+    PyThread_type_lock wake         # released to wake it
+    Worker* next                    # among those that have nothing to do
+
+cdef struct RunQueue:
+    JobList jobs                    # what no worker has taken yet
+    JobList outside                 # what waits for room
+    Worker* idle                    # the last to fall asleep first
+    int workers                     # threads that look at this, started or about to be
+    int most_workers
+    Py_ssize_t queued               # places taken, by `jobs` or for what is about to come
+    Py_ssize_t most_queued
+    Py_ssize_t pending              # accepted and not ended
+    PyThread_type_lock drained      # what close() waits on, made when it has to; the last run to end releases it
+    bint should_end                 # the workers leave
+    bint is_abandoned               # by the session: the last worker to leave frees this
+    int generation                  # of the process: a forked child has none of its parent's threads
+
+cdef struct Inbox:
+    # The runs of one event loop that have ended and wait for it.
+    PyObject* owner                 # LoopInbox; borrowed, kept alive by the runs
+    Job* first
+    Job* last
+    bint is_scheduled               # whether the loop was told, or is about to be
+    Inbox* next                     # among those whose loop is to be told
+
+cdef struct HandOver:
+    Job* first_job
+    Job* last_job
+    Inbox* first_inbox
+    bint is_open                    # whether the lock is
+    PyThread_type_lock wake
+
+
+cdef class PendingRun
+
+cdef class LoopInbox:
+    cdef Inbox inbox
+    cdef object loop                # kept while runs of its are in flight
+    cdef Py_ssize_t unfinished      # runs of the loop that have not been put away
+
+    cdef int leave(self) except -1
+    cdef PendingRun next_run(self)
+
+
+cdef class LoopCall:
+    cdef LoopInbox inbox            # None once the loop has called
 
 
 cdef class PendingRun:
     cdef Frame frame                # what ORT reads and writes while it works
     cdef bint is_marshalled         # whether the frame is open
-    cdef EndedRun ended
+    cdef Job job
+    cdef str function               # the method, for messages
+    cdef double timeout             # seconds, for messages
     cdef Session session            # close() waits for the run
     cdef NativeSession native       # until the run has ended
-    cdef RunOptions run_options     # ORT looks at them all the time
+    cdef IOBinding binding          # in use until the run has ended; None: the frame
+    cdef RunOptions run_options     # the caller's, which ORT looks at or the run has a copy of
     cdef Outputs outputs            # the names; the values come when it has ended
-    cdef object future
+    cdef LoopInbox inbox            # of the event loop that waits for it
+    cdef object future              # of concurrent.futures or asyncio; None: a thread waits for it
+    cdef bint is_given_up           # the future only tells that it has ended
 
 
 cdef class IOBinding:

@@ -12,18 +12,19 @@ cimport numpy as cnp
 from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.dict cimport PyDict_CheckExact, PyDict_GetItemWithError, PyDict_Next, PyDict_Size
 from cpython.buffer cimport PyBUF_READ, PyBUF_SIMPLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
+from cpython.exc cimport PyErr_CheckSignals
 from cpython.float cimport PyFloat_FromDouble
 from cpython.list cimport PyList_CheckExact
 from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_IsValid, PyCapsule_New, PyCapsule_SetName
 from cpython.pythread cimport (
-    PyThread_acquire_lock, PyThread_allocate_lock, PyThread_free_lock, PyThread_release_lock, PyThread_type_lock,
-    WAIT_LOCK)
+    NOWAIT_LOCK, PY_LOCK_ACQUIRED, PY_LOCK_INTR, PyLockStatus, PyThread_acquire_lock, PyThread_allocate_lock,
+    PyThread_free_lock, PyThread_release_lock, PyThread_type_lock, WAIT_LOCK)
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_SIZE, PyTuple_New, PyTuple_SET_ITEM
 from cpython.unicode cimport PyUnicode_CheckExact
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
-from libc.stdlib cimport free, malloc, qsort
+from libc.stdlib cimport free, malloc, qsort, realloc
 from libc.string cimport memcmp, memcpy, memset, strcmp, strlen
 
 from ortx.capi cimport *
@@ -42,7 +43,8 @@ import numpy
 
 from .errors import (
     CallError, EpFail, Error, InvalidArgument, InvalidProtobuf, InvalidType, LibraryError, NoSuchFile, NotSupported,
-    OptionError, OptionTypeError, ProviderFallbackWarning, SessionClosed, error_from_status, nearest, shown, warn)
+    OptionError, OptionTypeError, ProviderFallbackWarning, RunCancelled, RunTimeout, SessionClosed, error_from_status,
+    nearest, shown, warn)
 
 # The other leaves are imported where they are first needed: together they cost more than all else in `import ortx`.
 
@@ -86,14 +88,18 @@ include "_core.src/frame.pxi"     # the C side of one call: its names and values
 include "_core.src/marshal.pxi"   # one call: from Python's values to a frame, and back
 include "_core.src/pace.pxi"      # how long runs take, and which of them keep the GIL
 include "_core.src/native.pxi"    # OrtSession: made of a model and options, and made anew
-include "_core.src/async.pxi"     # RunAsync: runs on ORT's threads, and the thread that completes them
+include "_core.src/workers.pxi"   # the queue of a session's runs, and the threads that run them
+include "_core.src/deadlines.pxi" # the thread that stops runs whose time is over
+include "_core.src/runs.pxi"      # a run with all that it needs: begun, received, put away
+include "_core.src/async.pxi"     # submitted and awaited runs: futures, event loops, the end of the process
+include "_core.src/blocking.pxi"  # calls with a timeout
 include "_core.src/binding.pxi"   # OrtIoBinding: bound once, run often
 include "_core.src/session.pxi"   # ortx.Session: run, look at, close
 include "_core.src/open.pxi"      # session(), session_from_bytes()
 
 # Without this, `Session.__new__(Session)` would make an object whose handle is NULL.
 for private_constructor in (
-        BorrowedMemory, CustomOpLibrary, Feed, IOBinding, NativeSession, Optional, OptionTexts, Outputs, PendingRun, RunOptions,
-        Session, Signature, Tensor, Value):
+        BorrowedMemory, CustomOpLibrary, Feed, IOBinding, LoopCall, LoopInbox, NativeSession, Optional, OptionTexts,
+        Outputs, PendingRun, RunOptions, Session, Signature, Tensor, Value):
     hide_new(private_constructor)
 del private_constructor

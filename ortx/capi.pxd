@@ -160,8 +160,6 @@ cdef extern from "ortx_capi.h" nogil:
     ctypedef void (*OrtLoggingFunction)(
         void* param, OrtLoggingLevel severity, const char* category, const char* logid,
         const char* code_location, const char* message) noexcept nogil
-    ctypedef void (*RunAsyncCallbackFn)(
-        void* user_data, OrtValue** outputs, size_t num_outputs, OrtStatus* status) noexcept nogil
 
     ctypedef struct OrtApi:
         OrtErrorCode (*GetErrorCode)(const OrtStatus* status) noexcept nogil
@@ -419,11 +417,6 @@ cdef extern from "ortx_capi.h" nogil:
         OrtStatus* (*GetResizedStringTensorElementBuffer)(
             OrtValue* value, size_t index, size_t length_in_bytes, char** buffer) noexcept nogil
         const char* (*GetBuildInfoString)() noexcept nogil
-        OrtStatus* (*RunAsync)(
-            OrtSession* session, const OrtRunOptions* run_options, const char* const* input_names,
-            const OrtValue* const* input, size_t input_len, const char* const* output_names,
-            size_t output_names_len, OrtValue** output, RunAsyncCallbackFn run_async_callback,
-            void* user_data) noexcept nogil
         OrtStatus* (*SetDeterministicCompute)(OrtSessionOptions* options, bint value) noexcept nogil
         OrtStatus* (*SetEpDynamicOptions)(
             OrtSession* sess, const char* const* keys, const char* const* values, size_t kv_len) noexcept nogil

@@ -35,6 +35,8 @@ __all__ = [
     "OptionError",
     "OptionTypeError",
     "ProviderFallbackWarning",
+    "RunCancelled",
+    "RunTimeout",
     "RuntimeException",
     "SessionClosed",
     "UnknownConfigKeyWarning",
@@ -200,6 +202,14 @@ class SessionClosed(Error):
     """The session was closed; make a new one."""
 
 
+class RunCancelled(Error):
+    """A run was ended before it was done: by `RunOptions.terminate`."""
+
+
+class RunTimeout(Error, TimeoutError):
+    """A run was ended by its ``timeout``. Nothing looks into its inputs and buffers any more."""
+
+
 class LibraryError(Error, OSError):
     """A shared library was found that cannot be used as ONNX Runtime."""
 
@@ -246,10 +256,15 @@ _CLASS_OF_CODE: dict[int, type[Error]] = {
 }
 
 
+# How ONNX Runtime says that a run was terminated; a node with a graph inside adds words of its own, and its code.
+_TERMINATED = "terminate flag being set"
+
+
 def error_from_status(code: int, message: str) -> Error:
     """Make the exception for an ``OrtStatus``; a code that is newer than ortx gives a plain `Error`."""
-    error = _CLASS_OF_CODE.get(code, Error)(message)
-    if code not in _CLASS_OF_CODE:
+    class_ = RunCancelled if _TERMINATED in message else _CLASS_OF_CODE.get(code, Error)
+    error = class_(message)
+    if error.code != code:
         error.code = code
     return error
 

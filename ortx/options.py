@@ -213,6 +213,8 @@ class SessionOptions:
     keep_model: bool = option(boolean, False)
     fast_zip_map: bool = option(boolean, True)
     brief_runs_keep_gil: bool = option(boolean, True)
+    max_concurrency: int = option(integer(0, 1024, " (0: by the number of CPUs)"), 0)
+    max_queued_runs: int = option(integer(1, 2**31 - 1), 1024)
     coreml_compute_units: str | None = option(reader_of("coreml", "read_compute_units"), None)
     coreml_create_mlprogram: bool | None = option(boolean, None)
     coreml_require_static_input_shapes: bool | None = option(boolean, None)
@@ -351,6 +353,7 @@ def effective(
     intra_op_num_threads: int,
     inter_op_num_threads: int,
     session_log_severity_level: int,
+    max_concurrency: int,
 ) -> SessionOptions:
     """Return the options of a session that is open: with what it really runs on, and with what 0 and None stand for."""
     from . import providers
@@ -361,6 +364,7 @@ def effective(
         options = dataclasses.replace(options, **unused)
     return dataclasses.replace(
         options,
+        max_concurrency=max_concurrency,
         providers=used if providers.CPU in used else (*used, providers.CPU),
         intra_op_num_threads=intra_op_num_threads,
         inter_op_num_threads=inter_op_num_threads,

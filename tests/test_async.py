@@ -48,8 +48,8 @@ COUNTING = counting()
 
 
 def opened(model: bytes = COUNTING, **options: object) -> ortx.Session:
-    """Open a session that can submit, one run at a time."""
-    return ortx.session_from_bytes(model, {"intra_op_num_threads": 2} | options)
+    """Open a session that runs what is submitted one at a time."""
+    return ortx.session_from_bytes(model, {"max_concurrency": 1, "max_queued_runs": 5000} | options)
 
 
 @pytest.fixture
@@ -287,12 +287,10 @@ def test_an_error_of_an_input_is_told_at_once(add):
     assert add.running == 0
 
 
-def test_a_session_without_a_thread_of_its_own_says_what_to_do():
-    with ortx.session_from_bytes(models.add(), intra_op_num_threads=1) as session:
-        with pytest.raises(ortx.NotSupported, match=r"^submit: .* open it with intra_op_num_threads=2 or more$"):
-            session.submit([X, BIAS])
-        assert session.running == 0
-        assert session.run([X, BIAS])[0].tolist() == (X + BIAS).tolist()
+@pytest.mark.parametrize("threads_inside", [1, 2])
+def test_the_number_of_intra_op_threads_does_not_matter(threads_inside):
+    with ortx.session_from_bytes(models.add(), intra_op_num_threads=threads_inside) as session:
+        assert session.submit([X, BIAS]).result(SECONDS)[0].tolist() == (X + BIAS).tolist()
 
 
 def test_a_refused_call_leaves_nothing_behind(session):
@@ -791,16 +789,17 @@ def test_the_end_of_a_with_block_waits_for_submitted_runs():
 
 def test_sessions_may_be_closed_while_others_submit():
     for _ in range(10):
-        session, outcomes = opened(), []
+        session, outcomes, begun = opened(), [], threading.Event()
 
-        def work(number: int, session: ortx.Session = session, outcomes: list[object] = outcomes) -> None:
+        def work(number: int, session=session, outcomes=outcomes, begun=begun) -> None:
             futures = []
             with contextlib.suppress(ortx.SessionClosed):
                 while len(futures) < 500:
                     futures.append(session.submit([[number], 1]))
+                    begun.set()
             outcomes.append(all(value_of(future) == number + 1 for future in futures))
 
-        closer = threading.Thread(target=lambda session=session: (wait_until(lambda: session.running), session.close()))
+        closer = threading.Thread(target=lambda session=session, begun=begun: (begun.wait(SECONDS), session.close()))
         closer.start()
         in_threads(4, work)
         session.close()
@@ -811,8 +810,8 @@ def test_sessions_may_be_closed_while_others_submit():
 # --- many at once
 
 
-@pytest.mark.parametrize("threads_inside", [2, 4])
-def test_four_threads_submit_three_hundred_runs_each_and_no_value_is_wrong(threads_inside):
+@pytest.mark.parametrize("at_once", [1, 2, 4])
+def test_four_threads_submit_three_hundred_runs_each_and_no_value_is_wrong(at_once):
     values = {}
 
     def work(number: int) -> None:
@@ -820,14 +819,13 @@ def test_four_threads_submit_three_hundred_runs_each_and_no_value_is_wrong(threa
         futures = [session.submit([[base + step], np.array(1)]) for step in range(300)]
         values[number] = [value_of(future) for future in futures]
 
-    with opened(intra_op_num_threads=threads_inside) as session:
+    with opened(max_concurrency=at_once, intra_op_num_threads=1) as session:
         in_threads(4, work)
         assert session.running == 0
     assert values == {n: [1000 * n + step + 1 for step in range(300)] for n in range(4)}
 
 
-def test_more_runs_can_wait_than_the_queue_of_a_pool_holds(session):
-    """Behind 1024 that wait, ORT runs the model in `submit` itself."""
+def test_thousands_of_runs_can_wait(session):
     with busy(session):
         futures = [session.submit([[number], 1]) for number in range(1500)]
     assert [value_of(future) for future in futures] == list(range(1, 1501))
@@ -861,27 +859,20 @@ def test_two_sessions_share_the_completion_thread(session):
         assert y.tolist() == expected
 
 
-def test_a_global_pool_runs_what_is_submitted(run_python, tmp_path):
+def test_sessions_on_the_global_pools_submit(run_python, tmp_path):
     (tmp_path / "counting.onnx").write_bytes(COUNTING)
     code = """
 import sys
 import ortx
 ortx.configure(use_global_thread_pools=True, global_intra_op_num_threads=int(sys.argv[2]))
 sessions = [ortx.session(sys.argv[1], disable_per_session_threads=True) for _ in range(2)]
-try:
-    futures = [sessions[i % 2].submit([[i], 1]) for i in range(400)]
-except ortx.NotSupported as error:
-    print(error)
-else:
-    sessions[0].close()
-    print([future.result(60)[0][0] == i + 1 for i, future in enumerate(futures)] == [True] * 400)
+futures = [sessions[i % 2].submit([[i], 1]) for i in range(400)]
+sessions[0].close()
+print([future.result(60)[0][0] == i + 1 for i, future in enumerate(futures)] == [True] * 400)
 """
-    done = run_python(code, tmp_path / "counting.onnx", 3)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
-    done = run_python(code, tmp_path / "counting.onnx", 1)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("submit: ")
-    assert "ortx.configure(use_global_thread_pools=True, global_intra_op_num_threads=2)" in done.stdout
+    for threads in (1, 3):
+        done = run_python(code, tmp_path / "counting.onnx", threads)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
 
 
 # --- messages
@@ -932,7 +923,7 @@ def test_a_failure_is_logged_before_its_future_is_done_if_the_run_options_say_so
 PREPARE = """
 import atexit, gc, os, sys, threading
 import ortx
-session = ortx.session(sys.argv[1], intra_op_num_threads=2)
+session = ortx.session(sys.argv[1], max_concurrency=1)
 def show(future):
     print("done" if future.exception() is None else future.exception(), flush=True)
 def begin(count=20_000):
@@ -1074,7 +1065,7 @@ def test_a_fork_while_a_run_is_in_flight_harms_neither_the_run_nor_the_child(run
 import os, signal, sys, warnings
 import ortx
 warnings.simplefilter("ignore", DeprecationWarning)
-session = ortx.session(sys.argv[1], intra_op_num_threads=2)
+session = ortx.session(sys.argv[1], max_concurrency=1)
 options = ortx.run_options()
 endless, queued = session.submit([[0.0], 2**62], None, options), session.submit([[0.0], 4])
 child = os.fork()

@@ -95,7 +95,7 @@ def zip_map(**labels: object) -> bytes:
 
 
 def open_session(model: bytes) -> ortx.Session:
-    return ortx.session_from_bytes(model, intra_op_num_threads=2)  # submit needs a worker
+    return ortx.session_from_bytes(model)
 
 
 @pytest.fixture(scope="module")

@@ -67,7 +67,7 @@ def test_the_walk_reaches_every_kind_of_public_name():
     assert {"Session.run", "Outputs.asdict", "ValueInfo.asdict"} <= set(METHODS)
     assert {"Session.closed", "RunOptions.tag"} <= set(PROPERTIES)
     assert {"ValueInfo.name", "Error.code", "LibraryInfo.version"} <= set(FIELDS)
-    assert parameters(ortx.Session.run) == ["inputs", "output_names", "run_options"]
+    assert parameters(ortx.Session.run) == ["inputs", "output_names", "run_options", "timeout"]
     assert docstring(ortx.Session.closed, "Session.closed").startswith("Whether")
     assert docstring(ortx.session, "session").startswith("Load")
 

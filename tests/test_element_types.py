@@ -107,7 +107,7 @@ def containing(word: str, shape: tuple[int, ...], raw: bytes) -> bytes:
 
 
 def open_session(model: bytes) -> ortx.Session:
-    return ortx.session_from_bytes(model, intra_op_num_threads=2)  # submit needs a worker
+    return ortx.session_from_bytes(model)
 
 
 @pytest.fixture(scope="module")

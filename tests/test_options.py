@@ -36,6 +36,7 @@ needs_task_folder = pytest.mark.skipif(
 
 # Every function that takes options, and of which kind each of them is.
 NUMBER_OF_THREADS, SEVERITY, RUN_SEVERITY, VERBOSITY = "number of threads", "severity", "run severity", "verbosity"
+CONCURRENCY, QUEUE = "runs at once", "runs that wait"
 BOOLEAN, TEXT, PATH, LEVEL, MODE = "boolean", "text", "path", "optimization level", "execution mode"
 PROVIDERS, DIMENSIONS, ENTRIES = "providers", "free dimensions", "config entries"
 PRESET = "preset"
@@ -76,6 +77,8 @@ SESSION = {
     "keep_model": BOOLEAN,
     "fast_zip_map": BOOLEAN,
     "brief_runs_keep_gil": BOOLEAN,
+    "max_concurrency": CONCURRENCY,
+    "max_queued_runs": QUEUE,
     "coreml_compute_units": COMPUTE_UNITS,
     "coreml_create_mlprogram": BOOLEAN,
     "coreml_require_static_input_shapes": BOOLEAN,
@@ -103,6 +106,8 @@ EACH_FUNCTION = pytest.mark.parametrize("function", FUNCTIONS)
 WRONG_TYPES = {
     BOOLEAN: [0, 1, "True", np.True_],
     NUMBER_OF_THREADS: [True, np.True_, 1.0, np.float32(1), "1", [1]],
+    CONCURRENCY: [True, 1.0, "1"],
+    QUEUE: [True, 1.0, "1"],
     SEVERITY: [True, 2.0, "warning", logging],
     RUN_SEVERITY: [False, 2.0, "warning"],
     VERBOSITY: [True, 0.5, "1"],
@@ -123,6 +128,8 @@ WRONG_TYPES = {
 WRONG_VALUES = {
     BOOLEAN: [],
     NUMBER_OF_THREADS: [-1, INT_MAX + 1, -(2**63), 2**200, np.int64(-1), np.uint64(2**63)],
+    CONCURRENCY: [-1, 1025],
+    QUEUE: [-1, 0, INT_MAX + 1],
     SEVERITY: [-1, 5, 2**64, np.int8(-1)],
     RUN_SEVERITY: [-2, 5],
     VERBOSITY: [-1, INT_MAX + 1],
@@ -143,6 +150,8 @@ WRONG_VALUES = {
 ALLOWED = {
     BOOLEAN: "True or False",
     NUMBER_OF_THREADS: "an integer from 0 to 2147483647 (0: as many as the process may use)",
+    CONCURRENCY: "an integer from 0 to 1024 (0: by the number of CPUs)",
+    QUEUE: "an integer from 1 to 2147483647",
     SEVERITY: "an integer from 0 to 4 (0 verbose, 1 info, 2 warning, 3 error, 4 fatal)",
     RUN_SEVERITY: "an integer from -1 to 4 (-1 the session's, 0 verbose, ",
     VERBOSITY: "an integer from 0 to 2147483647",

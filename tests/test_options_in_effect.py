@@ -56,6 +56,8 @@ DEFAULTS = {
     "keep_model": False,
     "fast_zip_map": True,
     "brief_runs_keep_gil": True,
+    "max_concurrency": 1,
+    "max_queued_runs": 1024,
     "coreml_compute_units": None,
     "coreml_create_mlprogram": None,
     "coreml_require_static_input_shapes": None,
@@ -160,6 +162,8 @@ EXAMPLES = {
     "keep_model": [same(True)],
     "fast_zip_map": [same(False)],
     "brief_runs_keep_gil": [same(False)],
+    "max_concurrency": [same(3), lambda _: (0, 1)],
+    "max_queued_runs": [same(7)],
     "coreml_compute_units": [lambda _: ("cpu_only", None)],
     "coreml_create_mlprogram": [lambda _: (True, None)],
     "coreml_require_static_input_shapes": [lambda _: (True, None)],
@@ -209,6 +213,8 @@ def test_an_option_is_said_as_it_was_resolved_and_the_others_have_their_defaults
     call, source = (ortx.session, model) if form == "path" else (ortx.session_from_bytes, model.read_bytes())
     with call(source, {name: value}) as session:
         expected = defaults() | {"providers" if name == "provider" else name: said}
+        if name == "intra_op_num_threads":
+            expected["max_concurrency"] = max(1, cpus.available() // said)
         assert session.options() == expected
         assert {name: type(value) for name, value in session.options().items()} == {
             name: type(value) for name, value in expected.items()
@@ -232,7 +238,8 @@ def test_an_option_of_a_provider_that_is_used_is_in_effect(place, name, example)
     """There is no CoreML in most libraries, so here is what a session would say that had it."""
     value, _ = example(place)
     read = options.read_session_options("ortx.session", {"providers": "coreml", name: value}, {})
-    resolved = {"intra_op_num_threads": 1, "inter_op_num_threads": 1, "session_log_severity_level": 2}
+    resolved = {"intra_op_num_threads": 1, "inter_op_num_threads": 1, "max_concurrency": 1}
+    resolved["session_log_severity_level"] = 2
     said = options.as_table(options.effective(read, (COREML, CPU), **resolved))
     assert said[name] == value
     assert [name for name, value in said.items() if is_coreml(name) and value is not None] == [name]
@@ -249,7 +256,11 @@ def test_the_number_of_threads_is_that_of_the_process_if_it_was_left_open(model,
     monkeypatch.setattr(cpus, "available", lambda: 3)
     with ortx.session(model) as session, ortx.session(model, intra_op_num_threads=1) as single:
         assert session.options() == DEFAULTS | {"intra_op_num_threads": 3, "inter_op_num_threads": 3}
-        assert single.options() == DEFAULTS | {"intra_op_num_threads": 1, "inter_op_num_threads": 3}
+        assert single.options() == DEFAULTS | {
+            "intra_op_num_threads": 1,
+            "inter_op_num_threads": 3,
+            "max_concurrency": 3,
+        }
         monkeypatch.setattr(cpus, "available", lambda: 5)
         assert session.options()["intra_op_num_threads"] == 3
 
@@ -397,6 +408,8 @@ ANY_OPTIONS = st.fixed_dictionaries(
         "keep_model": st.booleans(),
         "fast_zip_map": st.booleans(),
         "brief_runs_keep_gil": st.booleans(),
+        "max_concurrency": st.integers(1, 9),
+        "max_queued_runs": st.integers(1, 9),
         "initializers": st.sampled_from([{}, {"scale": SCALE}]),
     },
 )

@@ -55,6 +55,7 @@ def test_a_preset_sets_what_its_table_says_and_nothing_else(model, preset, monke
     settings = dict(PRESETS[preset])
     expected = said(model) | settings | {"preset": preset}
     expected["intra_op_num_threads"] = settings["intra_op_num_threads"] or 3
+    expected["max_concurrency"] = 3 // expected["intra_op_num_threads"]
     assert said(model, preset=preset) == expected
     assert said(model, {"preset": preset}) == expected
     with ortx.session_from_bytes(model.read_bytes(), preset=preset) as session:
@@ -206,6 +207,7 @@ def test_in_the_global_pools_a_preset_says_nothing_about_threads(run_python, mod
         assert found[f"{preset} True"]["intra_op_num_threads"] == 3
         expected = found["None False"] | table | {"preset": preset}
         expected["intra_op_num_threads"] = table["intra_op_num_threads"] or cpus.available()
+        expected["max_concurrency"] = cpus.available() // expected["intra_op_num_threads"]
         assert found[f"{preset} False"] == expected
 
 

@@ -47,7 +47,7 @@ PAGES: Mapping[str, tuple[str, ...]] = {
         *("Fail", "InvalidArgument", "NoSuchFile", "NoModel", "EngineError", "RuntimeException", "InvalidProtobuf"),
         *("ModelLoaded", "NotSupported", "InvalidGraph", "EpFail", "ModelLoadCanceled", "ModelRequiresCompilation"),
         *("NotFound", "DeviceReset"),
-        *("InvalidType", "OptionError", "OptionTypeError", "CallError", "SessionClosed"),
+        *("InvalidType", "OptionError", "OptionTypeError", "CallError", "SessionClosed", "RunCancelled", "RunTimeout"),
         *("LibraryError", "LibraryNotFound", "LibraryTooOld"),
         *("ProviderFallbackWarning", "UnknownConfigKeyWarning"),
     ),

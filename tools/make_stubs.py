@@ -47,6 +47,7 @@ SPECIAL_METHODS = {
         "dl_device: tuple[int, int] | None = None, copy: bool | None = None) -> Any"
     ),
     "__dlpack_device__": "(self) -> tuple[int, int]",
+    "__call__": "(self, *args: Any, **keywords: Any) -> Any",
     "__contains__": "(self, name: object, /) -> bool",
     "__enter__": "(self) -> Self",
     "__fspath__": "(self) -> str",
@@ -72,6 +73,10 @@ def signature(function: object) -> str:
         parameter.replace(annotation="Any") if bare(parameter) else parameter for parameter in shown.parameters.values()
     ]
     return str(shown.replace(parameters=parameters)).replace("'", "").replace(": Any = None", "=None")
+
+
+def word(function: object) -> str:
+    return "async def" if inspect.iscoroutinefunction(function) else "def"
 
 
 def bare(parameter: inspect.Parameter) -> bool:
@@ -102,7 +107,7 @@ def member_lines(class_: type) -> Iterator[str]:
                 yield f"    @{name}.setter"
                 yield f"    def {name}(self, value: {annotation}) -> None: ..."
         else:
-            yield f"    def {name}{signature(member)}: ..."
+            yield f"    {word(member)} {name}{signature(member)}: ..."
 
 
 def settable(name: str, class_: type) -> bool:
@@ -132,7 +137,7 @@ def stub_lines(module: ModuleType) -> Iterator[str]:
         if inspect.isclass(member):
             yield from class_lines(member)
         elif callable(member):
-            yield f"def {name}{signature(member)}: ..."
+            yield f"{word(member)} {name}{signature(member)}: ..."
 
 
 def main() -> int:

@@ -1,206 +1,347 @@
-# RunAsync: ORT runs a call on a thread of the session's pool, and says there when it has ended.
-#
-# That thread must neither wait for the GIL nor run Python code: it belongs to the session that its code may want to
-# close. So the callback does what `close` waits for, puts the run into a list, and wakes a thread of ortx's own, which
-# makes arrays of the outputs and completes the future. That thread is started with the first run and lives on.
+# Runs that go on while their caller does something else: submitted ones, whose future a thread of ortx's completes, and
+# awaited ones, whose event loop is woken once for all that have ended meanwhile.
 
-cdef PyThread_type_lock ended_lock = PyThread_allocate_lock()   # guards the list and every session's pending_runs
-cdef PyThread_type_lock ended_wake = PyThread_allocate_lock()   # locked unless there is something new in the list
-cdef EndedRun* first_ended = NULL
-cdef EndedRun* last_ended = NULL
-cdef bint wake_is_open = False
+cdef dict loop_inboxes = {}             # event loop -> LoopInbox, while runs of its are in flight
+cdef object running_loop = None         # asyncio.get_running_loop, once it is needed
+cdef object TaskCancelled = None        # asyncio.CancelledError, likewise
 cdef Py_ssize_t unfinished_runs = 0     # submitted and not completed; changed under the GIL
-cdef bint completion_should_end = False
+cdef bint is_exiting = False
 cdef object completion_thread = None
+cdef object loops_thread = None
 
-PyThread_acquire_lock(ended_wake, WAIT_LOCK)
 
-
-@cython.final
-cdef class PendingRun:
-    """A run that ORT works on, with everything that it looks into."""
-
-    def __cinit__(self):
-        self.is_marshalled = False
-
-    def __init__(self):
-        raise TypeError("PendingRun cannot be made directly; use Session.submit(inputs)")
-
-    def __dealloc__(self):
-        if self.is_marshalled:
-            frame_close(&self.frame)
-
+# --- submitted ------------------------------------------------------------------------------------------------------
 
 cdef object submit_run(Session session, inputs, output_names, run_options):
     """Begin a run, and return its future."""
     global unfinished_runs
     from concurrent.futures import Future
-    cdef PendingRun run = PendingRun.__new__(PendingRun)
-    cdef OrtStatus* status
-    session.opened()
-    cdef const OrtRunOptions* native_options = native_run_options(run_options)
-    cdef tuple names = None if output_names is None else names_argument(output_names)
-    require_worker(session)
-    start_completion_thread()
-    frame_open(&run.frame, session.inputs.count, session.outputs.count if names is None else len(names))
-    run.is_marshalled = True
-    run.outputs = marshal_run("submit", &run.frame, session.inputs, session.outputs, inputs, names)
-    run.session, run.run_options, run.future = session, run_options, Future()
-    run.future.set_running_or_notify_cancel()  # it can be terminated, but not taken back
-    run.ended.run = <PyObject*>run
-    run.ended.pending_runs = &session.pending_runs
-    run.ended.drained = &session.pending_drained
-    future = run.future
-    run.native = session.opened()
-    count_pending_run(session)  # no Python code since, so the session cannot have been closed
-    Py_INCREF(run)  # for the callback, which hands it to the completion thread
-    unfinished_runs += 1
-    with nogil:
-        status = api.RunAsync(
-            run.native.handle, native_options, run.frame.input_names, <const OrtValue* const*>run.frame.inputs,
-            <size_t>run.frame.inputs_count, run.frame.output_names, <size_t>run.frame.outputs_count, run.frame.outputs,
-            run_has_ended, &run.ended)
-        if status != NULL:
-            run_has_ended(&run.ended, NULL, 0, status)
+    cdef PendingRun run = new_run("submit", session, None, run_options, None, False)
+    start_threads("submit", for_loops=False)
+    ensure_worker(run.job.queue, "ortx-worker")
+    run.job.waiter = closed_lock()
+    try:
+        if not reserve_room(run.job.queue, &run.job):
+            wait_for_room(run)
+    finally:
+        free_waiter(&run.job)
+    try:
+        marshal_pending(run, inputs, output_names)
+        run.future = future = Future()
+        future.set_running_or_notify_cancel()  # it can be terminated, but not taken back
+        unfinished_runs += 1
+        try:
+            begin_run(run)
+        except BaseException:
+            unfinished_runs -= 1
+            raise
+    except BaseException:
+        return_room(run.job.queue)
+        put_away(run)
+        raise
     return future
 
 
-cdef int require_worker(Session session) except -1:
-    if session.table.intra_op_num_threads < 2:
-        advice = "open it with intra_op_num_threads=2 or more"
-        if session.table.disable_per_session_threads:
-            advice = "begin with ortx.configure(use_global_thread_pools=True, global_intra_op_num_threads=2) or more"
-        raise NotSupported(
-            "submit: ONNX Runtime runs it on a thread of the session's pool, and that of "
-            f"{session.source} has none besides the caller's: {advice}")
+cdef int wait_for_room(PendingRun run) except -1:
+    """Wait until the queue has a place for a run; with Ctrl-C, until nobody counts on it any more."""
+    try:
+        wait_interruptibly(run.job.waiter)
+    except BaseException:
+        lock_runs()
+        if run.job.state == JOB_OUTSIDE:
+            remove_job(&run.job.queue.outside, &run.job)
+        else:
+            free_room(run.job.queue)
+        unlock_runs()
+        raise
     return 0
 
 
-cdef inline void count_pending_run(Session session) noexcept:
-    PyThread_acquire_lock(ended_lock, WAIT_LOCK)
-    session.pending_runs += 1
-    PyThread_release_lock(ended_lock)
-
-
-cdef void run_has_ended(void* user_data, OrtValue** outputs, size_t num_outputs, OrtStatus* status) noexcept nogil:
-    """Take over a run that has ended: on a thread of ORT's, or on the caller's if it could not even begin."""
-    global first_ended, last_ended, wake_is_open
-    cdef EndedRun* ended = <EndedRun*>user_data
-    ended.status = status
-    ended.next = NULL
-    PyThread_acquire_lock(ended_lock, WAIT_LOCK)
-    if first_ended == NULL:
-        first_ended = ended
-    else:
-        last_ended.next = ended
-    last_ended = ended
-    ended.pending_runs[0] -= 1
-    if ended.pending_runs[0] == 0 and ended.drained[0] != NULL:
-        PyThread_release_lock(ended.drained[0])
-    if not wake_is_open:
-        wake_is_open = True
-        PyThread_release_lock(ended_wake)
-    PyThread_release_lock(ended_lock)
-
-
-cdef int start_completion_thread() except -1:
-    global completion_thread
-    if completion_should_end:
-        raise Error("submit: the interpreter is exiting")
-    if completion_thread is None:
-        with setup_lock:
-            if completion_thread is None:
-                thread = threading.Thread(target=_complete_runs, name="ortx-completion", daemon=True)
-                thread.start()
-                completion_thread = thread
+cdef int start_threads(str function, bint for_loops) except -1:
+    """Start the thread that tells event loops, or the one that completes futures, if there is none yet."""
+    global completion_thread, loops_thread
+    if is_exiting:
+        raise Error(f"{function}: the interpreter is exiting")
+    if (loops_thread if for_loops else completion_thread) is not None:
+        return 0
+    with setup_lock:
+        if for_loops and loops_thread is None:
+            loops_thread = started_thread(_wake_loops, "ortx-loops")
+        if not for_loops and completion_thread is None:
+            completion_thread = started_thread(_complete_runs, "ortx-completion")
     return 0
+
+
+cdef object started_thread(target, str name):
+    thread = threading.Thread(target=target, name=name, daemon=True)
+    thread.start()
+    return thread
 
 
 def _complete_runs() -> None:
     """Complete what has ended, until the interpreter exits and nothing is left."""
-    global wake_is_open
-    while not (completion_should_end and unfinished_runs == 0):
-        with nogil:
-            PyThread_acquire_lock(ended_wake, WAIT_LOCK)
-            PyThread_acquire_lock(ended_lock, WAIT_LOCK)
-            wake_is_open = False
-            PyThread_release_lock(ended_lock)
+    while not (is_exiting and unfinished_runs == 0):
+        wait_for_news(&ended_jobs)
         complete_ended_runs()
 
 
+cdef int wait_for_news(HandOver* hand_over) except -1:
+    with nogil:
+        PyThread_acquire_lock(hand_over.wake, WAIT_LOCK)
+        lock_runs()
+        hand_over.is_open = False
+        unlock_runs()
+    return 0
+
+
 cdef int complete_ended_runs() except -1:
-    global first_ended, unfinished_runs
-    cdef EndedRun* ended
+    global unfinished_runs
+    cdef Job* job
     cdef PendingRun run
     while True:
-        PyThread_acquire_lock(ended_lock, WAIT_LOCK)
-        ended = first_ended
-        if ended != NULL:
-            first_ended = ended.next
-        PyThread_release_lock(ended_lock)
-        if ended == NULL:
+        lock_runs()
+        job = ended_jobs.first_job
+        if job != NULL:
+            ended_jobs.first_job = job.after
+        unlock_runs()
+        if job == NULL:
             return 0
-        run = <PendingRun>ended.run
-        Py_XDECREF(ended.run)  # the callback's; `run` holds one now
-        run.native = None  # before any Python code: `wait_for_pending_runs` relies on it
+        run = received(job)
+        future = run.future
         try:
-            complete_run(run)
+            settle(run)
         except BaseException as error:  # of a callback: errors are logged by the future, so this is SystemExit or such
             PyErr_SetObject(type(error), error)
-            PyErr_WriteUnraisable(run.future)
+            PyErr_WriteUnraisable(future)
         unfinished_runs -= 1
-        run = None
+        run = future = None
 
 
-cdef int complete_run(PendingRun run) except -1:
-    """Hand a run's outputs, or its error, to whoever waits for them."""
-    frame_release_inputs(&run.frame)
-    try:
-        emit_or_discard(run.ended.status)
-        check(run.ended.status)
-        result = unmarshal(&run.frame, run.outputs, run.session.passed_through, run.session.zip_maps)
-    except BaseException as error:
-        run.future.set_exception(error)
-    else:
-        run.future.set_result(result)
+# --- awaited --------------------------------------------------------------------------------------------------------
+
+@cython.final
+cdef class LoopInbox:
+    """The runs of one event loop."""
+
+    def __cinit__(self):
+        memset(&self.inbox, 0, sizeof(Inbox))
+        self.inbox.owner = <PyObject*>self
+
+    def __init__(self):
+        raise TypeError("LoopInbox cannot be made directly; use Session.run_async(inputs)")
+
+    def drain(self) -> None:
+        """Settle what has ended: called by the loop, in its thread."""
+        cdef PendingRun run
+        while True:
+            run = self.next_run()
+            if run is None:
+                return
+            if run.job.state == JOB_ENDED:
+                settle(run)
+                continue
+            if run.is_given_up:  # it was about to be marshalled
+                run.job.state = JOB_ENDED
+                return_room(run.job.queue)
+                put_away(run)
+            if not run.future.done():
+                run.future.set_result(None)
+
+    def abandon(self) -> None:
+        """Put away what has ended, after its loop was closed."""
+        cdef PendingRun run
+        while True:
+            run = self.next_run()
+            if run is None:
+                return
+            if run.job.state != JOB_ENDED:
+                return_room(run.job.queue)
+            put_away(run)
+
+    cdef int leave(self) except -1:
+        """Forget a run that was put away; after the last one, the loop too."""
+        self.unfinished -= 1
+        if self.unfinished == 0:
+            loop_inboxes.pop(self.loop, None)
+        return 0
+
+    cdef PendingRun next_run(self):
+        lock_runs()
+        cdef Job* job = self.inbox.first
+        if job != NULL:
+            self.inbox.first = job.after
+        else:
+            self.inbox.is_scheduled = False
+        unlock_runs()
+        return None if job == NULL else received(job)
+
+
+@cython.final
+@cython.no_gc_clear  # what is to be put away would be forgotten
+cdef class LoopCall:
+    """A call of `LoopInbox.drain` that an event loop is to make. If it never does, because it was closed before, what
+    has ended is put away when the loop drops this."""
+
+    def __init__(self):
+        raise TypeError("LoopCall cannot be made directly; use Session.run_async(inputs)")
+
+    def __call__(self):
+        inbox, self.inbox = self.inbox, None
+        try:
+            inbox.drain()
+        except BaseException:  # Ctrl-C, for one: the rest is for the next time
+            self.inbox = inbox
+            inbox.loop.call_soon(self)
+            raise
+
+    def __dealloc__(self):
+        if self.inbox is not None and not finalizing:
+            self.inbox.abandon()
+
+
+cdef int join_loop(PendingRun run) except -1:
+    """Let the running event loop wait for a run."""
+    global running_loop, TaskCancelled
+    cdef LoopInbox inbox
+    if running_loop is None:
+        import asyncio
+        running_loop, TaskCancelled = asyncio.get_running_loop, asyncio.CancelledError
+    loop = running_loop()
+    start_threads("run_async", for_loops=True)
+    inbox = loop_inboxes.get(loop)
+    if inbox is None:
+        inbox = LoopInbox.__new__(LoopInbox)
+        inbox.loop = loop
+        loop_inboxes[loop] = inbox
+    inbox.unfinished += 1
+    run.inbox = inbox
+    run.job.inbox = &inbox.inbox
+    run.future = loop.create_future()
     return 0
+
+
+def _wake_loops() -> None:
+    """Tell event loops that runs of theirs have ended: each once, however many these are."""
+    cdef LoopInbox owner
+    cdef LoopCall call
+    while True:
+        wait_for_news(&waiting_inboxes)
+        while True:
+            owner = next_inbox()
+            if owner is None:
+                break
+            call = LoopCall.__new__(LoopCall)
+            call.inbox = owner
+            try:
+                owner.loop.call_soon_threadsafe(call)
+            except RuntimeError:  # the loop is closed
+                owner.abandon()
+                call.inbox = None
+            owner = call = None
+
+
+cdef LoopInbox next_inbox():
+    cdef Inbox* inbox
+    cdef LoopInbox owner = None
+    lock_runs()
+    inbox = waiting_inboxes.first_inbox
+    if inbox != NULL:
+        waiting_inboxes.first_inbox = inbox.next
+        owner = <LoopInbox>inbox.owner
+    unlock_runs()
+    return owner
+
+
+async def _run_awaited(Session session, IOBinding binding or None, inputs, output_names, run_options, timeout) -> Any:
+    """Run a session, or a binding of it, on a worker: the coroutine behind both methods `run_async`."""
+    cdef PendingRun run = new_run("run_async", session, binding, run_options, timeout, True)
+    try:
+        join_loop(run)
+        ensure_worker(run.job.queue, "ortx-worker")
+        if not reserve_room(run.job.queue, &run.job):
+            hold(run)
+            await _come_back(run)
+            run.future = run.inbox.loop.create_future()
+        try:
+            marshal_pending(run, inputs, output_names)
+            begin_run(run)
+        except BaseException:
+            return_room(run.job.queue)
+            raise
+        return await _come_back(run)
+    except BaseException:
+        if run.job.run == NULL:  # else it is put away when it comes back
+            put_away(run)
+        raise
+
+
+async def _come_back(PendingRun run) -> Any:
+    """Wait for a run that was let go: for its outputs, or for its place in the queue.
+
+    If the task is cancelled, the run is stopped, and waited for until nothing looks into its buffers any more.
+    """
+    loop = run.inbox.loop
+    try:
+        return await run.future
+    except BaseException as error:
+        if run.job.run == NULL:  # it came back: this is its error, or the task was cancelled a moment too late
+            if run.job.state == JOB_ADMITTED:
+                return_room(run.job.queue)
+            raise
+        run.is_given_up = True
+        lock_runs()
+        stop_job(&run.job, STOPPED_BY_CALLER)
+        unlock_runs()
+        while run.job.run != NULL and not isinstance(error, GeneratorExit):
+            run.future = loop.create_future()
+            try:
+                await run.future
+            except TaskCancelled:
+                continue  # once is enough
+        raise
+
+
+# --- close, fork, exit ----------------------------------------------------------------------------------------------
+
+cdef inline Py_ssize_t count_pending_runs(Session session) noexcept:
+    return 0 if session.queue == NULL or session.queue.generation != fork_generation else session.queue.pending
 
 
 cdef int wait_for_pending_runs(Session session) except -1:
     """Wait until ORT works on none of the session's submitted runs; no new one may begin meanwhile."""
-    cdef EndedRun* ended
-    PyThread_acquire_lock(ended_lock, WAIT_LOCK)
-    waits = session.pending_runs > 0
-    if waits and session.pending_drained == NULL:
-        session.pending_drained = PyThread_allocate_lock()
-        PyThread_acquire_lock(session.pending_drained, WAIT_LOCK)  # free so far; the last run to end opens it
-    PyThread_release_lock(ended_lock)
+    cdef RunQueue* queue = session.queue
+    if queue == NULL or queue.generation != fork_generation:
+        return 0
+    lock_runs()
+    waits = queue.pending > 0
+    if waits and queue.drained == NULL:
+        queue.drained = PyThread_allocate_lock()
+        PyThread_acquire_lock(queue.drained, WAIT_LOCK)  # free so far; the last run to end opens it
+    unlock_runs()
     if waits:
         with nogil:
-            PyThread_acquire_lock(session.pending_drained, WAIT_LOCK)
-        PyThread_release_lock(session.pending_drained)  # for the next one who waits
-    # Those that wait for the completion thread keep the native session alive, which is to be released now.
+            PyThread_acquire_lock(queue.drained, WAIT_LOCK)
+        PyThread_release_lock(queue.drained)  # for the next one who waits
+    end_workers(queue)
+    # Those that still wait for their future keep the native session alive, which is to be released now.
     natives = []
-    PyThread_acquire_lock(ended_lock, WAIT_LOCK)
-    ended = first_ended
-    while ended != NULL:
-        if (<PendingRun>ended.run).session is session:
-            natives.append((<PendingRun>ended.run).native)
-            (<PendingRun>ended.run).native = None
-        ended = ended.next
-    PyThread_release_lock(ended_lock)
+    for run in session.pending_runs:  # no Python code runs here
+        natives.append((<PendingRun>run).native)
+        (<PendingRun>run).native = None
     return 0
 
 
 def _forget_runs_of_the_parent() -> None:
     """Begin anew in a forked child, whose parent's threads do not exist there, whatever they were doing."""
-    global ended_lock, ended_wake, first_ended, last_ended, wake_is_open, unfinished_runs, completion_thread
-    ended_lock, ended_wake = PyThread_allocate_lock(), PyThread_allocate_lock()
-    PyThread_acquire_lock(ended_wake, WAIT_LOCK)
-    first_ended = last_ended = NULL
-    wake_is_open = False
-    unfinished_runs = 0
-    completion_thread = None
+    global runs_lock, native_runs, fork_generation, unfinished_runs, completion_thread, loops_thread
+    runs_lock = PyThread_allocate_lock()
+    renew_hand_over(&ended_jobs)
+    renew_hand_over(&waiting_inboxes)
+    fork_generation += 1
+    native_runs = unfinished_runs = 0
+    completion_thread = loops_thread = None
+    loop_inboxes.clear()
+    forget_deadlines()
 
 
 if hasattr(os, "register_at_fork"):
@@ -210,13 +351,19 @@ if hasattr(os, "register_at_fork"):
 @atexit.register
 def _complete_runs_at_exit() -> None:
     """Let runs end that the interpreter would otherwise leave without the memory that they look into."""
-    global completion_should_end, wake_is_open
-    completion_should_end = True
-    if completion_thread is None:
-        return
-    PyThread_acquire_lock(ended_lock, WAIT_LOCK)
-    if not wake_is_open:
-        wake_is_open = True
-        PyThread_release_lock(ended_wake)
-    PyThread_release_lock(ended_lock)
-    completion_thread.join()
+    global is_exiting, runs_drained
+    is_exiting = True
+    if completion_thread is not None:
+        lock_runs()
+        wake_up(&ended_jobs)
+        unlock_runs()
+        completion_thread.join()
+    lock_runs()
+    waits = native_runs > 0  # those of event loops that will not look any more
+    if waits:
+        runs_drained = PyThread_allocate_lock()
+        PyThread_acquire_lock(runs_drained, WAIT_LOCK)
+    unlock_runs()
+    if waits:
+        with nogil:
+            PyThread_acquire_lock(runs_drained, WAIT_LOCK)

@@ -121,9 +121,19 @@ cdef class IOBinding:
             self.leave()
         return made
 
-    def run(self, run_options: RunOptions | None = None) -> Outputs:
-        """Run the session on what is bound; the same as ``session.run_with_iobinding(binding, run_options)``."""
+    def run(self, run_options: RunOptions | None = None, *, timeout: float | None = None) -> Outputs:
+        """Run the session on what is bound; takes `run_options` and `timeout` as `Session.run_with_iobinding`."""
+        if timeout is not None:
+            return run_bound_with_timeout(self, run_options, timeout)
         return self.run_bound(run_options)
+
+    async def run_async(
+            self, run_options: RunOptions | None = None, *, timeout: float | None = None) -> Outputs:
+        """Run the session on what is bound while the event loop does other things.
+
+        Takes `run_options` and `timeout` as `Session.run_async`. The binding is in use until the run has ended.
+        """
+        return await _run_awaited(self.session, self, None, None, run_options, timeout)
 
     cdef Outputs run_bound(self, run_options):
         cdef OrtStatus* status
@@ -358,11 +368,13 @@ cdef IOBinding make_io_binding(Session session):
     return binding
 
 
-cdef Outputs run_binding(Session session, binding, run_options):
+cdef Outputs run_binding(Session session, binding, run_options, timeout):
     if not isinstance(binding, IOBinding):
         raise InvalidType(
             f"run_with_iobinding: got {shown(binding)}; expected an ortx.IOBinding, as create_io_binding() returns")
     if (<IOBinding>binding).session is not session:
         raise InvalidArgument(
             "run_with_iobinding: got a binding of another session; a binding belongs to the one that made it")
+    if timeout is not None:
+        return run_bound_with_timeout(binding, run_options, timeout)
     return (<IOBinding>binding).run_bound(run_options)

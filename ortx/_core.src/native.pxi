@@ -115,12 +115,16 @@ cdef NativeSession create_native(
 cdef object with_threads(table):
     """Return the options with numbers of threads in place of 0. To count the CPUs takes a while: it is done once."""
     import dataclasses
-    if table.intra_op_num_threads and table.inter_op_num_threads:
+    if table.intra_op_num_threads and table.inter_op_num_threads and table.max_concurrency:
         return table
     count = threads_or_default(0)
+    intra = table.intra_op_num_threads or count
+    of_a_run = intra
+    if table.disable_per_session_threads:
+        of_a_run = current_configuration().global_intra_op_num_threads or count
     return dataclasses.replace(
-        table, intra_op_num_threads=table.intra_op_num_threads or count,
-        inter_op_num_threads=table.inter_op_num_threads or count)
+        table, intra_op_num_threads=intra, inter_op_num_threads=table.inter_op_num_threads or count,
+        max_concurrency=table.max_concurrency or max(1, count // of_a_run))
 
 
 cdef object effective_options(table, tuple provider_names, tuple libraries):
@@ -135,6 +139,7 @@ cdef object effective_options(table, tuple provider_names, tuple libraries):
     return options.effective(
         dataclasses.replace(table, custom_op_libraries=libraries), provider_names,
         intra_op_num_threads=threads_or_default(intra), inter_op_num_threads=threads_or_default(inter),
+        max_concurrency=table.max_concurrency,
         session_log_severity_level=process.log_severity_level if severity is None else severity)
 
 

@@ -64,6 +64,11 @@ def session(
         Let runs keep the GIL that are known to end sooner (in some microseconds) than another thread could take it.
         That is so for small models on the CPU whose cost follows from the shapes of their inputs, once several runs of
         one shape were as short.
+    max_concurrency : int, default 0
+        Runs of `Session.run_async` and `Session.submit` that go on at once, each on a thread of its own. 0 means the
+        number of CPUs that this process may use, divided by `intra_op_num_threads`; at least 1.
+    max_queued_runs : int, default 1024
+        Such runs that may wait besides; whoever comes then waits with nothing begun.
     coreml_compute_units : str, optional
         ``"all"``, ``"cpu_only"``, ``"cpu_and_gpu"`` or ``"cpu_and_neural_engine"``. This and the following go with the
         provider ``"coreml"``; two that contradict each other are refused.

@@ -97,6 +97,7 @@ cdef class RunOptions:
 
     def __cinit__(self):
         self.handle = NULL
+        self.is_terminated = False
 
     def __init__(self):
         raise TypeError("RunOptions cannot be made directly; use ortx.run_options(...)")
@@ -145,13 +146,18 @@ cdef class RunOptions:
     def terminate(self) -> None:
         """End the runs that use these options as soon as their current kernels are done, and refuse new ones.
 
-        Callable from any thread. The runs raise an `ortx.Error`. It holds until `reset_terminate` is called.
+        Callable from any thread. The runs raise `RunCancelled`. It holds until `reset_terminate` is called.
         Stands for ``RunOptionsSetTerminate``.
         """
+        self.is_terminated = True
         check(api.RunOptionsSetTerminate(self.handle))
+        if self.derived:
+            for run in self.derived:  # no Python code runs here, so the set does not change
+                check(api.RunOptionsSetTerminate((<PendingRun>run).job.own_options))
 
     def reset_terminate(self) -> None:
         """Allow runs again after `terminate`. Stands for ``RunOptionsUnsetTerminate``."""
+        self.is_terminated = False
         check(api.RunOptionsUnsetTerminate(self.handle))
 
     def add_config_entry(self, key: str, value: str) -> None:
@@ -167,6 +173,7 @@ cdef class RunOptions:
         config_keys.check_run_version(key, api_version, loaded_library.version)
         encoded_key, encoded_value = key.encode(), value.encode()
         check(api.AddRunConfigEntry(self.handle, PyBytes_AS_STRING(encoded_key), PyBytes_AS_STRING(encoded_value)))
+        self.entries = {**(self.entries or {}), encoded_key: encoded_value}
 
     def set(self, table: Mapping[str, object] | None = None, /, **keywords) -> None:
         """Set some of the options that `ortx.run_options` takes, in a mapping `table` or as `keywords`.
@@ -220,6 +227,38 @@ def run_options(table: Mapping[str, object] | None = None, /, **keywords) -> Run
     check(api.CreateRunOptions(&made.handle))
     live_handles.run_options += 1
     made.set(table, **keywords)
+    return made
+
+
+cdef inline void release_own_run_options(OrtRunOptions* options) noexcept:
+    live_handles.run_options -= 1
+    api.ReleaseRunOptions(options)
+
+
+cdef OrtRunOptions* own_run_options(RunOptions copied) except NULL:
+    """Make options for one run alone: a copy, or the defaults if `copied` is None. The caller releases them."""
+    cdef OrtRunOptions* made = NULL
+    cdef const char* tag = NULL
+    cdef int level = 0
+    check(api.CreateRunOptions(&made))
+    live_handles.run_options += 1
+    if copied is None:
+        return made
+    try:
+        check(api.RunOptionsGetRunTag(copied.handle, &tag))
+        check(api.RunOptionsSetRunTag(made, tag))
+        check(api.RunOptionsGetRunLogSeverityLevel(copied.handle, &level))
+        check(api.RunOptionsSetRunLogSeverityLevel(made, level))
+        check(api.RunOptionsGetRunLogVerbosityLevel(copied.handle, &level))
+        check(api.RunOptionsSetRunLogVerbosityLevel(made, level))
+        if copied.entries is not None:
+            for key, value in copied.entries.items():
+                check(api.AddRunConfigEntry(made, PyBytes_AS_STRING(key), PyBytes_AS_STRING(value)))
+        if copied.is_terminated:
+            check(api.RunOptionsSetTerminate(made))
+    except BaseException:
+        release_own_run_options(made)
+        raise
     return made
 
 

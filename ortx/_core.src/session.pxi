@@ -9,9 +9,10 @@ cdef class Session:
     """
 
     def __cinit__(self):
-        self.running_calls = self.pending_runs = 0
+        self.running_calls = 0
         self.is_closed = False
-        self.drained = self.pending_drained = NULL
+        self.drained = NULL
+        self.queue = NULL
 
     def __init__(self):
         raise TypeError("Session cannot be made directly; use ortx.session(path) or ortx.session_from_bytes(model)")
@@ -19,14 +20,13 @@ cdef class Session:
     def __dealloc__(self):
         if self.drained != NULL:
             PyThread_free_lock(self.drained)
-        if self.pending_drained != NULL:
-            PyThread_free_lock(self.pending_drained)
+        abandon_queue(self.queue)
 
     # --- run ---
 
     def run(
             self, inputs: Mapping[str, object] | Sequence[object], output_names: Sequence[str] | None = None,
-            run_options: RunOptions | None = None) -> Outputs:
+            run_options: RunOptions | None = None, *, timeout: float | None = None) -> Outputs:
         """Run the model and return the outputs.
 
         Parameters
@@ -40,6 +40,9 @@ cdef class Session:
             Which outputs to compute, in which order; all by default.
         run_options : RunOptions, optional
             From `ortx.run_options`.
+        timeout : float, optional
+            Seconds after which the run is ended, between two kernels; ``math.inf``: never. In the main thread Ctrl-C
+            then ends it, too.
 
         Returns
         -------
@@ -53,14 +56,18 @@ cdef class Session:
             If inputs or outputs do not fit the model; it lists everything that is wrong, and nothing was run.
         SessionClosed
             If the session is closed.
+        RunTimeout, RunCancelled
+            If the run was ended by `timeout`, or by ``run_options.terminate()``.
         Error
-            If the model fails while it runs, or was terminated.
+            If the model fails while it runs.
 
         Notes
         -----
         The model runs without the GIL. Safe to call from any thread. Stands for ``Run``.
         """
         cdef Frame frame
+        if timeout is not None:
+            return run_with_timeout(self, inputs, output_names, run_options, timeout)
         if self.is_closed:
             self.opened()  # raises
         cdef const OrtRunOptions* native_options = native_run_options(run_options)
@@ -76,7 +83,7 @@ cdef class Session:
 
     def run_into(
             self, inputs: Mapping[str, object] | Sequence[object], outputs: Mapping[str, object] | Sequence[object],
-            run_options: RunOptions | None = None) -> Outputs:
+            run_options: RunOptions | None = None, *, timeout: float | None = None) -> Outputs:
         """Run the model and write the outputs into buffers of the caller's.
 
         Parameters
@@ -88,8 +95,8 @@ cdef class Session:
             whatever exports such a buffer) of exactly the declared element type and the shape that the run produces;
             None where ONNX Runtime is to allocate. No two may share memory, nor an output with an input. Only these
             outputs are computed.
-        run_options : RunOptions, optional
-            From `ortx.run_options`.
+        run_options, timeout
+            As for `run`.
 
         Returns
         -------
@@ -100,8 +107,8 @@ cdef class Session:
         ------
         CallError
             If inputs or outputs do not fit the model; it lists everything that is wrong, and nothing was run.
-        SessionClosed
-            If the session is closed.
+        SessionClosed, RunTimeout, RunCancelled
+            As for `run`.
         Error
             If the model fails while it runs, for example because an output has another shape than its buffer.
 
@@ -110,6 +117,8 @@ cdef class Session:
         The model runs without the GIL. Safe to call from any thread. Stands for ``Run`` with preallocated outputs.
         """
         cdef Frame frame
+        if timeout is not None:
+            return run_into_with_timeout(self, inputs, outputs, run_options, timeout)
         if self.is_closed:
             self.opened()  # raises
         cdef const OrtRunOptions* native_options = native_run_options(run_options)
@@ -121,15 +130,17 @@ cdef class Session:
         finally:
             frame_close(&frame)
 
-    def run_with_iobinding(self, binding: IOBinding, run_options: RunOptions | None = None) -> Outputs:
+    def run_with_iobinding(
+            self, binding: IOBinding, run_options: RunOptions | None = None, *,
+            timeout: float | None = None) -> Outputs:
         """Run the model on what is bound.
 
         Parameters
         ----------
         binding : IOBinding
             From `create_io_binding` of this session.
-        run_options : RunOptions, optional
-            From `ortx.run_options`.
+        run_options, timeout
+            As for `run`.
 
         Returns
         -------
@@ -143,14 +154,27 @@ cdef class Session:
             If an input is missing, or no output is bound.
         InvalidType, InvalidArgument
             If `binding` is none, or one of another session.
-        SessionClosed, Error
+        SessionClosed, RunTimeout, RunCancelled, Error
             As for `run`; `Error` also if another thread is using the binding.
 
         Notes
         -----
         The model runs without the GIL. Stands for ``RunWithBinding``.
         """
-        return run_binding(self, binding, run_options)
+        return run_binding(self, binding, run_options, timeout)
+
+    async def run_async(
+            self, inputs: Mapping[str, object] | Sequence[object], output_names: Sequence[str] | None = None,
+            run_options: RunOptions | None = None, *, timeout: float | None = None) -> Outputs:
+        """Run the model while the event loop does other things.
+
+        Takes `inputs`, `output_names`, `run_options` and `timeout`, returns and raises as `run` does. At most as many
+        runs go on at once as the option ``max_concurrency`` says; the others wait for their turn, in order. `timeout`
+        counts from the first step on. If the task is cancelled, the run is ended as by a timeout, and has ended when
+        the task has. Inputs may not be changed until then. For asyncio and loops like it; any number of them, in any
+        threads. Replaces ``RunAsync``.
+        """
+        return await _run_awaited(self, None, inputs, output_names, run_options, timeout)
 
     def submit(
             self, inputs: Mapping[str, object] | Sequence[object], output_names: Sequence[str] | None = None,
@@ -173,13 +197,11 @@ cdef class Session:
         ------
         CallError, SessionClosed
             As for `run`.
-        NotSupported
-            If the session has no thread to run on: it needs ``intra_op_num_threads=2`` or more, or a global pool of
-            that size. Each run takes one of these threads, the caller's own not counted.
 
         Notes
         -----
-        Safe to call from any thread. `close`, and the end of the process, wait for the run. Stands for ``RunAsync``.
+        At most ``max_concurrency`` runs go on at once. If ``max_queued_runs`` others wait already, this waits, too.
+        Safe to call from any thread. `close`, and the end of the process, wait for the run. Replaces ``RunAsync``.
         """
         return submit_run(self, inputs, output_names, run_options)
 
@@ -344,24 +366,11 @@ cdef class Session:
     def set_ep_dynamic_options(self, options: Mapping[object, object]) -> None:
         """Change options of the execution providers while the session is open.
 
-        Parameters
-        ----------
-        options : mapping
-            Such as ``{"ep.dynamic.workload_type": "Efficient"}``. Keys and values are turned into strings, True and
-            False into ``"1"`` and ``"0"``. The CPU provider takes any and heeds none.
-
-        Raises
-        ------
-        OptionError, OptionTypeError
-            If `options` is no mapping, or an empty one, or has a value that its key does not have.
-        SessionClosed
-            If the session is closed.
-        Error
-            If a provider refuses.
-
-        Notes
-        -----
-        Stands for ``SetEpDynamicOptions``.
+        `options` are such as ``{"ep.dynamic.workload_type": "Efficient"}``. Keys and values are turned into strings,
+        True and False into ``"1"`` and ``"0"``. The CPU provider takes any and heeds none. Raises `OptionError` or
+        `OptionTypeError` if they are no mapping, or an empty one, or have a value that its key does not have,
+        `SessionClosed` if the session is closed, and `Error` if a provider refuses. Stands for
+        ``SetEpDynamicOptions``.
         """
         from . import config_keys
         changes = dict(config_keys.read_dynamic_options(options))
@@ -375,27 +384,14 @@ cdef class Session:
     def register_custom_op_library(self, path_or_library: str | os.PathLike[str] | CustomOpLibrary) -> None:
         """Open the model anew, with the session's options and one more library of custom operators.
 
-        Runs in progress end on what was opened before. Bindings, dynamic options and memory that was returned stay
-        good. If it fails, the session goes on as it was. A library that the session has already changes nothing.
+        `path_or_library` is the library's file, or what `ortx.load_custom_op_library` returned. Runs in progress end on
+        what was opened before. Bindings, dynamic options and memory that was returned stay good. If it fails, the
+        session goes on as it was. A library that the session has already changes nothing.
 
-        Parameters
-        ----------
-        path_or_library : str, os.PathLike or CustomOpLibrary
-            The library's file, or what `ortx.load_custom_op_library` returned.
-
-        Raises
-        ------
-        NoSuchFile, InvalidType, InvalidArgument
-            If there is no such file.
-        SessionClosed
-            If the session is closed.
-        Error
-            If the library cannot be used, or if the model cannot be opened again: its file has changed, or it was
-            opened from memory without ``keep_model=True``.
-
-        Notes
-        -----
-        Safe to call from any thread. Stands for ``RegisterCustomOpsLibrary_V2`` and ``CreateSession``.
+        Raises `NoSuchFile`, `InvalidType` or `InvalidArgument` if there is no such file, `SessionClosed` if the session
+        is closed, and `Error` if the library cannot be used, or if the model cannot be opened again: its file has
+        changed, or it was opened from memory without ``keep_model=True``. Safe to call from any thread. Stands for
+        ``RegisterCustomOpsLibrary_V2`` and ``CreateSession``.
         """
         add_custom_op_library(self, path_or_library)
 
@@ -414,7 +410,7 @@ cdef class Session:
     @property
     def running(self) -> int:
         """Number of runs in progress at this moment, over all threads."""
-        return self.running_calls + self.pending_runs
+        return self.running_calls + count_pending_runs(self)
 
     def close(self) -> None:
         """Wait for running calls and submitted runs to end, then release the native session.

@@ -7,7 +7,7 @@ cdef inline int check(OrtStatus* status) except -1 nogil:
     return 0
 
 
-cdef inline void discard(OrtStatus* status) noexcept:
+cdef inline void discard(OrtStatus* status) noexcept nogil:
     """Release the status of a call that nobody asks about any more."""
     if status != NULL:
         api.ReleaseStatus(status)

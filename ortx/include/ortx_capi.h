@@ -198,9 +198,6 @@ typedef struct OrtAllocator {
 typedef void(ORTX_CALL * OrtLoggingFunction)(void* param, OrtLoggingLevel severity, const char* category,
                                              const char* logid, const char* code_location, const char* message);
 
-/* Called on a thread of the session's pool. On failure num_outputs is 0 and the status is the callee's to release. */
-typedef void(ORTX_CALL * RunAsyncCallbackFn)(void* user_data, OrtValue** outputs, size_t num_outputs, OrtStatus* status);
-
 /* The table of functions */
 
 typedef struct OrtApi {
@@ -582,10 +579,7 @@ typedef struct OrtApi {
   ORTX_SLOT(GetROCMProviderOptionsAsString);
   ORTX_SLOT(ReleaseROCMProviderOptions);
   ORTX_SLOT(CreateAndRegisterAllocatorV2);
-  OrtStatus* (ORTX_CALL *RunAsync)
-    (OrtSession* session, const OrtRunOptions* run_options, const char* const* input_names,
-     const OrtValue* const* input, size_t input_len, const char* const* output_names,
-     size_t output_names_len, OrtValue** output, RunAsyncCallbackFn run_async_callback, void* user_data);
+  ORTX_SLOT(RunAsync);
   ORTX_SLOT(UpdateTensorRTProviderOptionsWithValue);
   ORTX_SLOT(GetTensorRTProviderOptionsByName);
   ORTX_SLOT(UpdateCUDAProviderOptionsWithValue);

@@ -1,0 +1,192 @@
+# A run with everything that it needs, from its beginning to its end, whoever waits for it.
+#
+# It is made (`new_run`), gets a place in the queue, is marshalled and queued (`begin_run`), is run by a worker
+# (`workers.pxi`), received from it (`received`), turned into outputs or an error (`outcome`), and put away
+# (`put_away`), whatever has happened. Only the worker's part is without the GIL.
+
+@cython.final
+cdef class PendingRun:
+    """A run that ORT works on, with everything that it looks into."""
+
+    def __cinit__(self):
+        self.is_marshalled = self.is_given_up = False
+        memset(&self.job, 0, sizeof(Job))
+        self.job.place = -1
+
+    def __init__(self):
+        raise TypeError("PendingRun cannot be made directly; use Session.submit(inputs)")
+
+
+cdef PendingRun new_run(
+        str function, Session session, IOBinding binding, run_options, timeout, bint can_be_stopped_alone):
+    """Make a run with nothing in it yet; `put_away` has to follow."""
+    cdef PendingRun run = PendingRun.__new__(PendingRun)
+    session.opened()
+    run.function, run.session, run.binding = function, session, None
+    run.job.options = native_run_options(run_options)
+    run.timeout = NEVER if timeout is None else timeout_argument(function, timeout)
+    run.job.deadline = monotonic_seconds() + run.timeout
+    run.run_options = run_options
+    run.job.home = run.job.queue = session_queue(session)
+    if can_be_stopped_alone:
+        run.job.options = run.job.own_options = own_run_options(run_options)
+    try:
+        set_deadline(&run.job, run.job.deadline)
+        if binding is not None:
+            binding.enter()
+            run.binding = binding
+    except BaseException:
+        put_away(run)
+        raise
+    return run
+
+
+cdef RunQueue* session_queue(Session session) except NULL:
+    if session.queue != NULL and session.queue.generation != fork_generation:
+        abandon_queue(session.queue)
+        session.queue = NULL
+    if session.queue == NULL:
+        session.queue = make_queue(session.table.max_concurrency, session.table.max_queued_runs)
+        session.pending_runs = set()
+    return session.queue
+
+
+cdef int marshal_pending(PendingRun run, inputs, output_names) except -1:
+    """Fill in what the run is given."""
+    cdef Session session = run.session
+    cdef IOBinding binding = run.binding
+    if binding is not None:
+        if not binding.complete:
+            binding.require_complete()
+        if binding.allocates:
+            binding.rebind_allocated()
+        run.job.binding = binding.handle
+        return 0
+    names = None if output_names is None else names_argument(output_names)
+    frame_open(&run.frame, session.inputs.count, session.outputs.count if names is None else len(names))
+    run.is_marshalled = True
+    run.outputs = marshal_run(run.function, &run.frame, session.inputs, session.outputs, inputs, names)
+    run.job.frame = &run.frame
+    return 0
+
+
+cdef int begin_run(PendingRun run) except -1:
+    """Queue a run that has a place in the queue, and let go of it until it comes back."""
+    hold(run)
+    try:
+        queue_run(run)
+    except BaseException:
+        received(&run.job)
+        raise
+    return 0
+
+
+cdef int queue_run(PendingRun run) except -1:
+    """Queue a run that has a place in the queue. No Python code runs here, or the session might be closed."""
+    attach_options(run)
+    run.native = run.session.opened() if run.binding is None else run.binding.held
+    run.session.opened()
+    run.job.session = run.native.handle
+    run.session.pending_runs.add(run)
+    enqueue(run.job.queue, &run.job)  # with the GIL: `close` either forbids the run or waits for it
+    return 0
+
+
+cdef int attach_options(PendingRun run) except -1:
+    """Let the run be stopped by its caller's options, of which it has a copy."""
+    if run.job.deadline <= monotonic_seconds():
+        raise timeout_error(run, " before it began")
+    if run.run_options is not None and run.job.own_options != NULL:
+        if run.run_options.derived is None:
+            run.run_options.derived = set()
+        run.run_options.derived.add(run)
+        if run.run_options.is_terminated:
+            check(api.RunOptionsSetTerminate(run.job.own_options))
+    return 0
+
+
+cdef inline int hold(PendingRun run) except -1:
+    """Keep a run until it comes back: from now on others hold its address."""
+    run.job.run = <PyObject*>run
+    Py_INCREF(run)
+    return 0
+
+
+cdef inline PendingRun received(Job* job):
+    """Take back what `hold` has let go."""
+    cdef PendingRun run = <PendingRun>job.run
+    Py_XDECREF(job.run)  # `run` holds one now
+    job.run = NULL
+    run.native = None  # before any Python code: `wait_for_pending_runs` relies on it
+    return run
+
+
+cdef Outputs outcome(PendingRun run):
+    """Return the outputs of a run that has ended, or raise what it ended with."""
+    cdef OrtStatus* status = run.job.status
+    cdef IOBinding binding = run.binding
+    run.job.status = NULL
+    if run.is_marshalled:
+        frame_release_inputs(&run.frame)
+    emit_or_discard(status)
+    if status == NULL and run.job.session == NULL:
+        raise timeout_error(run, " before it began")
+    try:
+        check(status)
+    except RunCancelled:
+        if run.job.stopped_by != STOPPED_BY_DEADLINE:
+            raise
+        raise timeout_error(run, "") from None
+    if binding is not None:
+        if binding.results is None or binding.allocates:
+            binding.results = binding.fetch()
+        return binding.results
+    return unmarshal(&run.frame, run.outputs, run.session.passed_through, run.session.zip_maps)
+
+
+cdef object timeout_error(PendingRun run, str what):
+    return RunTimeout(f"{run.function}: ended by its timeout of {run.timeout:g} s{what}")
+
+
+cdef int put_away(PendingRun run) except -1:
+    """Let go of everything that a run needed; twice does no harm."""
+    cdef LoopInbox inbox
+    clear_deadline(&run.job)
+    discard(run.job.status)
+    run.job.status = NULL
+    if run.session.pending_runs is not None:
+        run.session.pending_runs.discard(run)
+    if run.run_options is not None and run.run_options.derived is not None:
+        run.run_options.derived.discard(run)
+    if run.job.own_options != NULL:
+        release_own_run_options(run.job.own_options)
+        run.job.options = run.job.own_options = NULL
+    if run.binding is not None:
+        run.binding.leave()
+        run.binding = None
+    if run.is_marshalled:
+        run.is_marshalled = False
+        frame_close(&run.frame)
+    if run.inbox is not None:
+        inbox, run.inbox = run.inbox, None
+        inbox.leave()
+    return 0
+
+
+cdef int settle(PendingRun run) except -1:
+    """Hand a run's outputs, or its error, to the future that waits for them."""
+    result = problem = None
+    cdef bint is_awaited = run.inbox is not None
+    try:
+        result = outcome(run)
+    except BaseException as error:
+        problem = error
+    put_away(run)
+    future, run.future = run.future, None
+    if is_awaited and future.done():  # it was cancelled
+        return 0
+    if problem is None or run.is_given_up:
+        future.set_result(result)
+    else:
+        future.set_exception(problem)
+    return 0
