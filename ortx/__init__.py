@@ -59,6 +59,7 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
+    from .batcher import Batcher
     from .library import LibraryInfo
     from .modelinfo import MemoryInfo, Metadata
     from .sparse import SparseTensor, sparse_tensor
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Batcher",
     "CallError",
     "CustomOpLibrary",
     "DeviceReset",
@@ -126,6 +128,7 @@ __all__ = [
 def __getattr__(name: str) -> object:
     """Import what nobody needs before the first session."""
     module = {
+        "Batcher": "batcher",
         "LibraryInfo": "library",
         "MemoryInfo": "modelinfo",
         "Metadata": "modelinfo",

@@ -23,6 +23,8 @@ INCLUDED = [match["part"] for match in INCLUDE.finditer(MANIFEST)]
 
 # Every leaf and what it may import of ours.
 LEAVES = {
+    "batcher": {"errors", "batchqueue", "valueinfo", "_core"},  # of the core its types only, as the next one
+    "batchqueue": {"errors", "_core"},
     "cpus": set(),
     "errors": set(),
     "library": {"errors"},

@@ -38,6 +38,7 @@ PAGES: Mapping[str, tuple[str, ...]] = {
     "values.md": ("Outputs", "tensor", "Tensor", "optional", "Optional", "sparse_tensor", "SparseTensor"),
     "binding.md": ("IOBinding",),
     "run-options.md": ("run_options", "RunOptions"),
+    "batching.md": ("Batcher",),
     "inspection.md": ("ValueInfo", "MemoryInfo", "Metadata"),
     "providers.md": (),
     "custom-ops.md": ("load_custom_op_library", "CustomOpLibrary"),

@@ -53,6 +53,10 @@ cdef class Outputs:
         """Return a dictionary from names to values."""
         return dict(zip(self._names, self._values))
 
+    def _rows(self, Py_ssize_t start, Py_ssize_t stop) -> Outputs:
+        """Return the outputs of some rows, for `ortx.Batcher`: views of arrays, parts of lists."""
+        return make_outputs(self._names, tuple([value[start:stop] for value in self._values]))
+
     def __repr__(self):
         shown_items = [
             f"{name}: {array_words(value) if isinstance(value, numpy.ndarray) else type(value).__name__}"
