@@ -25,6 +25,7 @@ from ._core import (
     session,
     session_from_bytes,
     tensor,
+    trim_memory,
 )
 from .errors import (
     CallError,
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from .batcher import Batcher
     from .library import LibraryInfo
     from .modelinfo import MemoryInfo, Metadata
+    from .pool import SessionPool
     from .sparse import SparseTensor, sparse_tensor
     from .valueinfo import ValueInfo
 
@@ -107,6 +109,7 @@ __all__ = [
     "RuntimeException",
     "Session",
     "SessionClosed",
+    "SessionPool",
     "SparseTensor",
     "Tensor",
     "UnknownConfigKeyWarning",
@@ -122,6 +125,7 @@ __all__ = [
     "session_from_bytes",
     "sparse_tensor",
     "tensor",
+    "trim_memory",
 ]
 
 
@@ -132,6 +136,7 @@ def __getattr__(name: str) -> object:
         "LibraryInfo": "library",
         "MemoryInfo": "modelinfo",
         "Metadata": "modelinfo",
+        "SessionPool": "pool",
         "SparseTensor": "sparse",
         "sparse_tensor": "sparse",
         "ValueInfo": "valueinfo",

@@ -162,9 +162,17 @@ cdef class PrepackedWeights:
     cdef OrtPrepackedWeightsContainer* handle
 
 
+cdef struct RunLock:
+    PyThread_type_lock held         # while a run is in progress
+    RunLock* previous               # of all locks there are
+    RunLock* next
+
+
 cdef class NativeSession:
     # The one owner of an OrtSession; whoever runs it or looks at it holds a reference meanwhile.
     cdef OrtSession* handle
+    cdef RunLock* run_lock          # freed with this object; NULL: runs may be concurrent
+    cdef bint is_large              # so memory is given back to the system with it
     cdef PrepackedWeights prepacked_weights     # the session reads from it
     cdef dict initializers          # name -> the array that the session reads in place of the model's
     cdef object table               # options.SessionOptions in effect
@@ -226,6 +234,7 @@ cdef struct Job:
     Job* before                     # neighbours in the list that it is in
     Job* after
     OrtSession* session             # NULL: it has not run
+    RunLock* run_lock               # the native session's; NULL: it need not wait for other runs
     OrtIoBinding* binding           # NULL: the frame
     Frame* frame
     const OrtRunOptions* options

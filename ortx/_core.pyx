@@ -60,6 +60,7 @@ cdef extern from "Python.h":
 include "_core.src/seal.pxi"      # classes that only ortx itself makes
 include "_core.src/api.pxi"       # what all parts share: the function table, its version, the count of handles
 include "_core.src/status.pxi"    # check(): the one door for OrtStatus
+include "_core.src/heap.pxi"      # trim_memory(): what is free goes back to the system
 include "_core.src/text.pxi"      # names and paths, from Python to C and back
 include "_core.src/library.pxi"   # load_library(): from a shared library to the function table
 include "_core.src/logging.pxi"   # ORT's messages, from any thread to logging.getLogger("ortx")
@@ -86,6 +87,7 @@ include "_core.src/outputs.pxi"   # what a call returns
 include "_core.src/modelinfo.pxi" # OrtModelMetadata, and OrtMemoryInfo of inputs and outputs
 include "_core.src/frame.pxi"     # the C side of one call: its names and values, and the run itself
 include "_core.src/marshal.pxi"   # one call: from Python's values to a frame, and back
+include "_core.src/serial.pxi"    # one run at a time, for providers that cannot do more
 include "_core.src/pace.pxi"      # how long runs take, and which of them keep the GIL
 include "_core.src/native.pxi"    # OrtSession: made of a model and options, and made anew
 include "_core.src/workers.pxi"   # the queue of a session's runs, and the threads that run them

@@ -19,6 +19,7 @@ __all__ = [
     "consists_of",
     "empty_sequence_model",
     "is_ort_format",
+    "stored_data",
     "weights",
     "without_zip_maps",
 ]
@@ -30,6 +31,9 @@ _NODE_INPUT, _NODE_OUTPUT, _OP_TYPE, _ATTRIBUTE, _DOMAIN = 1, 2, 4, 5, 7
 _DIMS, _DATA_TYPE, _FLOAT_DATA, _INT32_DATA, _INT64_DATA, _NAME = 1, 2, 4, 5, 7, 8
 _RAW_DATA, _DOUBLE_DATA, _UINT64_DATA, _EXTERNAL_DATA, _DATA_LOCATION = 9, 10, 11, 13, 14
 _KEY, _VALUE = 1, 2
+
+# Bytes of an element, by TensorProto's number of its type: where a model does not say how long external data is.
+_ITEM_SIZES = {1: 4, 4: 2, 5: 2, 6: 4, 7: 8, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
 
 _CHUNK = 1 << 20  # bytes compared at a time
 
@@ -129,6 +133,14 @@ def _stored(data: dict[int, list[memoryview | int]], data_type: int) -> memoryvi
     elements = numpy.array(numbers, numpy.int64)  # float16 stands there as its bits
     size = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 9: 1, 10: 2, 12: 4}.get(data_type, 8)
     return memoryview(elements.astype(f"i{size}").tobytes())
+
+
+def stored_data(weights: Weights, folder: str) -> memoryview | None:
+    """Return the elements of an initializer: in the model, or mapped; `folder` is the model's. None: not readable."""
+    if weights.data is not None:
+        return weights.data
+    size = int(numpy.prod(weights.shape, dtype=numpy.int64)) * _ITEM_SIZES.get(weights.data_type, 1)
+    return _external_data(weights.location, folder, size)
 
 
 def _external_data(location: dict[str, str], folder: str, size: int) -> memoryview | None:

@@ -211,6 +211,7 @@ class SessionOptions:
     initializers: tuple[tuple[str, object], ...] = option(initializers, ())
     prepacked_weights: object | None = option(anything, None)
     keep_model: bool = option(boolean, False)
+    concurrent_runs: bool | None = option(boolean, None)
     fast_zip_map: bool = option(boolean, True)
     brief_runs_keep_gil: bool = option(boolean, True)
     max_concurrency: int = option(integer(0, 1024, " (0: by the number of CPUs)"), 0)
@@ -366,6 +367,9 @@ def effective(
         options,
         max_concurrency=max_concurrency,
         providers=used if providers.CPU in used else (*used, providers.CPU),
+        concurrent_runs=providers.may_run_concurrently(used)
+        if options.concurrent_runs is None
+        else options.concurrent_runs,
         intra_op_num_threads=intra_op_num_threads,
         inter_op_num_threads=inter_op_num_threads,
         session_log_severity_level=session_log_severity_level,

@@ -81,6 +81,19 @@ _NOT_APPENDED = {
     "vsinpu": _BY_ITS_OWN_FUNCTION,
 }
 
+# Providers of which ONNX Runtime, or who makes them, says that runs of one session may not be concurrent: with which of
+# their options (none: always), and why.
+_ONE_RUN_AT_A_TIME: dict[str, tuple[tuple[str, ...], str]] = {
+    "dml": ((), "a session's commands are recorded and executed by one thread at a time"),
+    "webgpu": ((), "runs of a session share state of the device, such as the commands that wait to be submitted"),
+    "webnn": ((), "kernels may not be executed concurrently"),
+    "js": ((), "runs of a session share state of the device"),
+    "xnnpack": ((), "kernels may not be executed concurrently"),
+    "cuda": (("enable_cuda_graph",), "a captured graph is replayed by one thread at a time, on fixed addresses"),
+    "tensorrt": (("trt_cuda_graph_enable",), "as CUDA"),
+    "nvtensorrtrtx": (("enable_cuda_graph", "nv_cuda_graph_enable"), "as CUDA"),
+}
+
 # Words under which some providers are known as well.
 _OTHER_WORDS = {"directml": "dml", "tensorrtrtx": "nvtensorrtrtx", "onednn": "dnnl"}
 
@@ -135,6 +148,20 @@ def names(providers: Iterable[Provider], *, with_cpu: bool = False) -> tuple[str
     """
     result = tuple(provider.name for provider in providers)
     return (*result, CPU.name) if with_cpu and CPU.name not in result else result
+
+
+def may_run_concurrently(providers: Iterable[Provider]) -> bool:
+    """Whether runs of a session with these providers may be in progress at the same time."""
+    for provider in providers:
+        options, _ = _ONE_RUN_AT_A_TIME.get(_word_of(provider), (None, ""))
+        given = dict(provider.options)
+        if options == () or any(given.get(option, "0").lower() not in ("0", "false") for option in options or ()):
+            return False
+    return True
+
+
+def _word_of(provider: Provider) -> str:
+    return next((word for word, known in _PROVIDERS.items() if known.name == provider.name), "")
 
 
 def _is_pair(value: object) -> bool:

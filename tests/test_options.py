@@ -75,6 +75,7 @@ SESSION = {
     "initializers": INITIALIZERS,
     "prepacked_weights": CONTAINER,
     "keep_model": BOOLEAN,
+    "concurrent_runs": BOOLEAN,
     "fast_zip_map": BOOLEAN,
     "brief_runs_keep_gil": BOOLEAN,
     "max_concurrency": CONCURRENCY,

@@ -285,3 +285,32 @@ def test_the_cpu_takes_no_options():
         "ortx.session: option 'providers'[1][1]: got {'use_arena': 1} (dict); expected no options"
     )
     assert "enable_cpu_mem_arena" in message
+
+
+# --- concurrent runs
+
+GRAPH = {"cuda": "enable_cuda_graph", "tensorrt": "trt_cuda_graph_enable", "nvtensorrtrtx": "enable_cuda_graph"}
+
+
+@pytest.mark.parametrize("name", ["dml", "webgpu", "webnn", "js", "xnnpack"])
+def test_runs_wait_for_each_other_where_a_provider_cannot_do_more(name):
+    assert not providers.may_run_concurrently(read_providers([name]))
+    assert not providers.may_run_concurrently(read_providers(["coreml", name, "cpu"]))
+
+
+@pytest.mark.parametrize("name", ["cpu", "coreml", "cuda", "tensorrt", "nvtensorrtrtx", "openvino", "qnn"])
+def test_runs_are_concurrent_elsewhere(name):
+    assert providers.may_run_concurrently(read_providers(name))
+    assert providers.may_run_concurrently(())
+
+
+@pytest.mark.parametrize(("name", "option"), GRAPH.items())
+@pytest.mark.parametrize(
+    ("value", "concurrent"), [(True, False), (1, False), ("True", False), (False, True), (0, True), ("False", True)]
+)
+def test_runs_wait_for_each_other_where_a_graph_is_captured(name, option, value, concurrent):
+    assert providers.may_run_concurrently(read_providers([(name, {option: value})])) is concurrent
+
+
+def test_every_provider_whose_runs_wait_is_one_that_ortx_appends():
+    assert set(providers._ONE_RUN_AT_A_TIME) <= set(providers._PROVIDERS)

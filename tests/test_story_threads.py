@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import threading
 import time
 
@@ -104,3 +105,44 @@ print(sum(results))
 """
     done = run_python(code, tmp_path / "square.onnx")
     assert (done.returncode, done.stdout, done.stderr) == (0, "72.0\n", "")
+
+
+def work_until_closed(session: ortx.Session, way: str, number: int, barrier: threading.Barrier) -> object:
+    """Run again and again; return the type of the error that ends it, or a result that is wrong."""
+    x = np.full((2, 2), number, np.float32)
+    y = np.empty_like(x)
+    binding = session.create_io_binding()
+    binding.bind_input("x", x)
+    binding.bind_output("y")
+    call = {
+        "run": lambda: session.run([x]),
+        "run_into": lambda: session.run_into([x], [y]),
+        "binding": binding.run,
+        "submit": lambda: session.submit([x]).result(60),
+    }[way]
+    barrier.wait()
+    try:
+        while True:
+            outputs = call()
+            if (outputs["y"] != number * number).any():
+                return outputs
+    except ortx.Error as error:
+        return type(error)
+
+
+@pytest.mark.parametrize("options", [{}, {"concurrent_runs": False}], ids=["concurrent", "one at a time"])
+@pytest.mark.parametrize("ways", [["run"], ["run", "run_into", "binding", "submit"]], ids=["run", "every way"])
+def test_close_while_eight_threads_run_lets_what_has_begun_end_and_refuses_the_rest(options, ways):
+    for _ in range(10):
+        session = ortx.session_from_bytes(models.square(), intra_op_num_threads=2, **options)
+        barrier = threading.Barrier(9)
+        with concurrent.futures.ThreadPoolExecutor(10) as threads:
+            ends = [
+                threads.submit(work_until_closed, session, ways[number % len(ways)], number, barrier)
+                for number in range(8)
+            ]
+            barrier.wait()
+            closers = [threads.submit(session.close) for _ in range(2)]
+        assert [closer.result() for closer in closers] == [None, None]
+        assert [end.result() for end in ends] == [ortx.SessionClosed] * 8
+        assert session.running == 0

@@ -33,7 +33,7 @@ MARKER = "<!-- Below this line: written by tools/make_reference.py from the docs
 
 # Which page has which public name; each is on exactly one.
 PAGES: Mapping[str, tuple[str, ...]] = {
-    "runtime.md": ("configure", "load_library", "LibraryInfo", "available_providers", "get_include"),
+    "runtime.md": ("configure", "load_library", "LibraryInfo", "available_providers", "trim_memory", "get_include"),
     "session.md": ("session", "session_from_bytes", "Session"),
     "values.md": ("Outputs", "tensor", "Tensor", "optional", "Optional", "sparse_tensor", "SparseTensor"),
     "binding.md": ("IOBinding",),
@@ -42,7 +42,7 @@ PAGES: Mapping[str, tuple[str, ...]] = {
     "inspection.md": ("ValueInfo", "MemoryInfo", "Metadata"),
     "providers.md": (),
     "custom-ops.md": ("load_custom_op_library", "CustomOpLibrary"),
-    "weights.md": ("PrepackedWeights",),
+    "weights.md": ("PrepackedWeights", "SessionPool"),
     "errors.md": (
         *("Error", "ErrorCode"),
         *("Fail", "InvalidArgument", "NoSuchFile", "NoModel", "EngineError", "RuntimeException", "InvalidProtobuf"),
@@ -325,6 +325,12 @@ def provider_names() -> Iterator[str]:
         for word, provider in providers._PROVIDERS.items()
     )
     yield from table_lines(("short word", "full name", "other words"), rows)
+    yield from ("### Providers whose runs wait for each other", "")
+    rows = (
+        (f"`{word}`", " or ".join(f"with `{option}`" for option in options) or "always", why)
+        for word, (options, why) in providers._ONE_RUN_AT_A_TIME.items()
+    )
+    yield from table_lines(("short word", "when", "why"), rows)
     yield from ("### Providers that ortx does not append", "")
     yield from table_lines(("word", "why"), ((f"`{w}`", why) for w, why in providers._NOT_APPENDED.items()))
 

@@ -179,7 +179,10 @@ cdef class IOBinding:
     cdef inline OrtStatus* call(self, NativeSession native, const OrtRunOptions* native_options) noexcept:
         cdef OrtStatus* status
         cdef int64_t time = 0
-        if not (native.may_be_brief and native_options == default_run_options):
+        if native.run_lock != NULL:
+            with nogil:
+                status = binding_run_alone(native.run_lock, native.handle, native_options, self.handle)
+        elif not (native.may_be_brief and native_options == default_run_options):
             with nogil:
                 status = api.RunWithBinding(native.handle, native_options, self.handle)
         elif keeps_gil(&self.pace):

@@ -132,11 +132,13 @@ cdef OrtSession* joining_session(ONNXTensorElementDataType element_type) except?
     cdef int number = <int>element_type
     if not joining_is_tried[number]:
         from . import modelfile
-        try:
-            joining_sessions[number] = open_helper(modelfile.concatenation_model(tensor_proto_number(number)))
-        except Error:
-            joining_sessions[number] = NULL  # a build of ORT without this kernel
-        joining_is_tried[number] = True
+        with setup_lock:  # another thread may be at it
+            if not joining_is_tried[number]:
+                try:
+                    joining_sessions[number] = open_helper(modelfile.concatenation_model(tensor_proto_number(number)))
+                except Error:
+                    joining_sessions[number] = NULL  # a build of ORT without this kernel
+                joining_is_tried[number] = True
     return joining_sessions[number]
 
 

@@ -77,14 +77,16 @@ cdef int open_api(path) except -1:
         raise LibraryError(
             f"the ONNX Runtime library {candidate.path!r} (version {runtime_version}) does not offer version "
             f"{version} of its C API")
-    api, api_version = table, version
+    info = library.LibraryInfo(
+        path=candidate.path, origin=candidate.origin, version=runtime_version, api_version=version,
+        build_info=table.GetBuildInfoString().decode("utf-8", "replace"))
     library_minor = int(runtime_version.split(".")[1])
+    # From here on no Python code runs: whoever sees `api` without a lock finds the rest in place, too.
+    loaded_library, api_version = info, version
+    api = table
     try:
         check(api.GetAllocatorWithDefaultOptions(&default_allocator))
         check(api.CreateCpuMemoryInfo(OrtDeviceAllocator, OrtMemTypeDefault, &cpu_memory_info))
-        loaded_library = library.LibraryInfo(
-            path=candidate.path, origin=candidate.origin, version=runtime_version, api_version=version,
-            build_info=api.GetBuildInfoString().decode("utf-8", "replace"))
     except BaseException:
         api = NULL
         raise

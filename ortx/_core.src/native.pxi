@@ -7,6 +7,7 @@ cdef class NativeSession:
 
     def __cinit__(self):
         self.handle = NULL
+        self.run_lock = NULL
 
     def __init__(self):
         raise TypeError("NativeSession cannot be made directly; use ortx.session(path)")
@@ -19,6 +20,9 @@ cdef class NativeSession:
         live_handles.session -= 1
         with nogil:  # it ends the session's threads and gives memory back
             api.ReleaseSession(self.handle)
+            if self.is_large:
+                ortx_trim_heap()
+        free_run_lock(self.run_lock)
 
 
 cdef NativeSession open_native(str function, table, str source, str path, Py_buffer* view):
@@ -35,6 +39,7 @@ cdef NativeSession open_native(str function, table, str source, str path, Py_buf
         initializers = shared_initializers(function, table.initializers, content, path)
     without_nodes, zip_maps = replaced_zip_maps(table, content)
     is_predictable = table.brief_runs_keep_gil and is_predictable_model(without_nodes or content)
+    is_large = is_large_model(content)
     content = None
     appended, failures = [], []
     try:
@@ -64,6 +69,9 @@ cdef NativeSession open_native(str function, table, str source, str path, Py_buf
     session.may_be_brief = is_predictable and not appended and not libraries  # ORT's own code on the CPU, all of it
     session.provider_names = (*appended, "CPUExecutionProvider")
     session.table = effective_options(table, session.provider_names, libraries)
+    session.is_large = is_large
+    if not session.table.concurrent_runs:
+        session.run_lock = make_run_lock()
     return session
 
 
@@ -160,6 +168,12 @@ cdef tuple replaced_zip_maps(table, content):
         return modelfile.without_zip_maps(content)
     except ValueError:
         return b"", ()  # damaged, or of another format: ORT has to say so
+
+
+cdef bint is_large_model(content) except -1:
+    """Whether a session of a model takes so much memory that it is to be given back at once; None: not known."""
+    # A model with weights in another file names it; a mistake costs some microseconds.
+    return content is not None and (len(content) >= LARGE_MODEL or re.search(b"location", content) is not None)
 
 
 cdef object content_of_buffer(Py_buffer* view):

@@ -57,6 +57,9 @@ def session(
     keep_model : bool, default False
         Keep the buffer that `ortx.session_from_bytes` was given, so that the session can be opened anew
         (`Session.register_custom_op_library`). The buffer may not be changed then.
+    concurrent_runs : bool, optional
+        Whether runs of the session may be in progress at the same time. If False, calls from several threads wait for
+        each other, without the GIL. By default, whatever the `providers` can do; the CPU can.
     fast_zip_map : bool, default True
         Let ortx make the dictionaries of a ZipMap node at the end of a model (scikit-learn's converters write such) of
         the tensor that the node reads: the same ones, sooner. The node itself is left out then.

@@ -92,7 +92,9 @@ cdef class RunOptions:
     """Options of a run; make one with `ortx.run_options`.
 
     One object may be used for any number of runs, one after another or at the same time. What is set here concerns
-    all of them, `terminate` included: use one object per run to stop one run alone. It owns an ``OrtRunOptions``.
+    all of them, `terminate` included: use one object per run to stop one run alone. While a run uses it, only
+    `terminate` and `reset_terminate` may be called: ONNX Runtime reads everything else without a lock. It owns an
+    ``OrtRunOptions``.
     """
 
     def __cinit__(self):

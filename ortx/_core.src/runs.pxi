@@ -86,7 +86,7 @@ cdef int queue_run(PendingRun run) except -1:
     attach_options(run)
     run.native = run.session.opened() if run.binding is None else run.binding.held
     run.session.opened()
-    run.job.session = run.native.handle
+    run.job.session, run.job.run_lock = run.native.handle, run.native.run_lock
     run.session.pending_runs.add(run)
     enqueue(run.job.queue, &run.job)  # with the GIL: `close` either forbids the run or waits for it
     return 0

@@ -217,7 +217,10 @@ cdef class Session:
         """Make the native call; `close` waits for it."""
         cdef OrtStatus* status
         cdef NativeSession native = self.start_call()
-        if native.may_be_brief and native_options == default_run_options:
+        if native.run_lock != NULL:
+            with nogil:
+                status = frame_run_alone(native.run_lock, frame, native.handle, native_options)
+        elif native.may_be_brief and native_options == default_run_options:
             status = run_at_pace(&self.pace, frame, native.handle, native_options)
         else:
             with nogil:
@@ -416,8 +419,8 @@ cdef class Session:
         """Wait for running calls and submitted runs to end, then release the native session.
 
         Calls that have not started yet raise `SessionClosed`. Closing twice is allowed; arrays that the session
-        returned stay valid; names and counts can still be asked for. Callable from any thread. Stands for
-        ``ReleaseSession``.
+        returned stay valid; names and counts can still be asked for. After a model of 1 MB or more, memory is given
+        back to the system, as `trim_memory` does it. Callable from any thread. Stands for ``ReleaseSession``.
         """
         self.is_closed = True
         wait_for_running_calls(self)

@@ -25,6 +25,7 @@ cdef class PrepackedWeights:
             live_handles.prepacked_weights -= 1
             with nogil:  # gives back what may be as large as the model
                 api.ReleasePrepackedWeightsContainer(self.handle)
+                ortx_trim_heap()
 
 
 cdef int check_prepacked_weights(str function, prepacked_weights) except -1:

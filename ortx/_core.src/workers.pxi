@@ -247,7 +247,12 @@ cdef void take_back(Job* job) noexcept nogil:
 # --- the workers ----------------------------------------------------------------------------------------------------
 
 cdef inline void run_job(Job* job) noexcept nogil:
-    if job.binding != NULL:
+    if job.run_lock != NULL:
+        if job.binding != NULL:
+            job.status = binding_run_alone(job.run_lock, job.session, job.options, job.binding)
+        else:
+            job.status = frame_run_alone(job.run_lock, job.frame, job.session, job.options)
+    elif job.binding != NULL:
         job.status = api.RunWithBinding(job.session, job.options, job.binding)
     else:
         job.status = frame_run(job.frame, job.session, job.options)
