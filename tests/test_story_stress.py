@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import time
@@ -82,6 +83,17 @@ class Worker:
 
     def submit(self) -> bool:
         return self.is_sum(self.session.submit([SHARED, self.own], ["sum"]).result(SECONDS)["sum"])
+
+    def run_async(self) -> bool:
+        async def both() -> bool:
+            outputs = await self.session.run_async([SHARED, self.own], ["sum"], timeout=SECONDS)
+            self.binding.bind_output("sum")
+            return self.is_sum(outputs[0]) and self.is_sum((await self.binding.run_async())["sum"])
+
+        return asyncio.run(both())
+
+    def run_with_a_timeout(self) -> bool:
+        return self.is_sum(self.session.run([SHARED, self.own], ["sum"], timeout=SECONDS)[0])
 
     def binding_that_allocates(self) -> bool:
         self.binding.bind_output("sum")
