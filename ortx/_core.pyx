@@ -15,7 +15,7 @@ from cpython.buffer cimport PyBUF_READ, PyBUF_SIMPLE, PyBuffer_Release, PyObject
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.float cimport PyFloat_FromDouble
 from cpython.list cimport PyList_CheckExact
-from cpython.object cimport PyObject
+from cpython.object cimport PyObject, PyTypeObject
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_IsValid, PyCapsule_New, PyCapsule_SetName
 from cpython.pythread cimport (
     NOWAIT_LOCK, PY_LOCK_ACQUIRED, PY_LOCK_INTR, PyLockStatus, PyThread_acquire_lock, PyThread_allocate_lock,
@@ -56,6 +56,14 @@ cdef extern from "Python.h":
     PyObject* PySequence_Fast_GET_ITEM(object sequence, Py_ssize_t index)
     Py_ssize_t PySequence_Fast_GET_SIZE(object sequence)
     PyObject* PyTuple_GET_ITEM(object sequence, Py_ssize_t index)
+
+cdef extern from "numpy/arrayobject.h":
+    ctypedef struct PyArray_Descr:
+        pass
+    PyTypeObject PyArray_Type
+    object PyArray_NewFromDescr(
+        PyTypeObject* type, PyArray_Descr* dtype, int rank, const cnp.npy_intp* shape, const cnp.npy_intp* strides, void* data,
+        int flags, PyObject* source)  # takes the reference to `dtype` over
 
 include "_core.src/seal.pxi"      # classes that only ortx itself makes
 include "_core.src/api.pxi"       # what all parts share: the function table, its version, the count of handles

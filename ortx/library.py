@@ -14,6 +14,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from .errors import LibraryError, LibraryNotFound, LibraryTooOld, NoSuchFile
 
@@ -59,8 +60,7 @@ class LibraryInfo:
     build_info: str
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """One place to look at; `binding` means that a failure there is final, since somebody named it."""
 
     path: str

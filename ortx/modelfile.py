@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy
 
@@ -38,8 +38,7 @@ _ITEM_SIZES = {1: 4, 4: 2, 5: 2, 6: 4, 7: 8, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
 _CHUNK = 1 << 20  # bytes compared at a time
 
 
-@dataclass(frozen=True, slots=True)
-class Weights:
+class Weights(NamedTuple):
     """One initializer of a model.
 
     Attributes
@@ -157,8 +156,7 @@ def _external_data(location: dict[str, str], folder: str, size: int) -> memoryvi
 # --- ZipMap ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class ZipMap:
+class ZipMap(NamedTuple):
     """A node of scikit-learn's converters that makes a list of dictionaries of a tensor, as an output of the model.
 
     Attributes

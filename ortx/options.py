@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from . import presets
 from .errors import OptionError, OptionTypeError, Refusal, nearest, shown
+from .tables import Table
 
 __all__ = ["RunOptionsTable", "RuntimeConfiguration", "SessionOptions", "read_table"]
 
@@ -172,8 +173,8 @@ thread_count = integer(0, _INT_MAX, " (0: as many as the process may use)")
 # --- the tables -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuntimeConfiguration:
+@dataclass(init=False, repr=False, eq=False)
+class RuntimeConfiguration(Table):
     """What `ortx.configure` sets for the whole process."""
 
     log_severity_level: int = option(severity, 2)
@@ -184,8 +185,8 @@ class RuntimeConfiguration:
     telemetry: bool = option(boolean, False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionOptions:
+@dataclass(init=False, repr=False, eq=False)
+class SessionOptions(Table):
     """What `ortx.session` and `ortx.session_from_bytes` take."""
 
     providers: tuple[Any, ...] = option(reader_of("providers", "read_providers"), ())
@@ -226,8 +227,8 @@ class SessionOptions:
     coreml_only_enable_device_with_ane: bool | None = option(boolean, None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptionsTable:
+@dataclass(init=False, repr=False, eq=False)
+class RunOptionsTable(Table):
     """What `ortx.run_options` takes."""
 
     tag: str = option(text, "")
@@ -336,8 +337,7 @@ def _with_coreml_options(function: str, options: SessionOptions, fields: Mapping
     return dataclasses.replace(
         options,
         providers=tuple(
-            dataclasses.replace(
-                provider,
+            provider._replace(
                 options=tuple(coreml.merge(dict(provider.options), settings, function=function).items()),
             )
             if provider.name == "CoreMLExecutionProvider"

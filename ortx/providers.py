@@ -14,16 +14,14 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from .errors import OptionTypeError, Refusal, nearest, shown
 
 __all__ = ["CPU", "Provider", "names", "read_providers"]
 
 
-@dataclass(frozen=True, slots=True)
-class Provider:
+class Provider(NamedTuple):
     """One execution provider of a session, with its options as ONNX Runtime takes them.
 
     Attributes
@@ -213,7 +211,7 @@ def _with_options(provider: Provider, options: Mapping[object, object], where: s
             raise Refusal("options with strings as keys", OptionTypeError, where=where, got=key)
         place = f"{where}[{shown(key, quote=True)}]"
         read[_checked(key, "a key", place, key)] = _checked(_as_text(value, place), "a value", place, value)
-    return replace(provider, options=tuple(read.items()))
+    return provider._replace(options=tuple(read.items()))
 
 
 def _as_text(value: object, where: str) -> str:

@@ -15,6 +15,21 @@ cdef object python_value(OrtValue* value, str name):
     return python_of(own_value(value), name)
 
 
+cdef inline bint is_plain_tensor(const Slot* slot) noexcept:
+    """Whether an output is a tensor whenever there is one, and can be asked for its shape at once."""
+    return slot.tensor_type != ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED and slot.required and api_version >= 24
+
+
+cdef inline object declared_tensor(OrtValue* value, str name):
+    """Do the same for a plain tensor, without asking what it is."""
+    cdef ONNXTensorElementDataType element_type = ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED
+    cdef const int64_t* shape = NULL
+    cdef size_t rank = 0
+    cdef Value owner = own_value(value)
+    check(api.GetTensorElementTypeAndShapeDataReference(value, &element_type, &shape, &rank))
+    return array_of_shape(owner, element_type, shape, rank, name)
+
+
 cdef object python_of(Value owner, str name):
     cdef int has_value = 0, is_tensor = 0
     cdef ONNXType onnx_type = ONNX_TYPE_UNKNOWN

@@ -10,6 +10,7 @@ cdef enum:
 cdef struct ElementType:
     int type_number       # numpy's, if its elements lie as ORT's; -1: they do not, or ml_dtypes is not known yet
     int item_size         # bytes of such an element, or 0
+    PyObject* dtype       # numpy's; an owned reference, for good
 
 cdef ElementType[ELEMENT_TYPES] element_types
 cdef ONNXTensorElementDataType[TYPE_NUMBERS] element_type_of_type_number
@@ -59,6 +60,7 @@ cdef int fill_element_types() except -1:
     for number in range(ELEMENT_TYPES):
         element_types[number].type_number = -1
         element_types[number].item_size = 0
+        element_types[number].dtype = NULL
     for number, _, name, bits, from_ml_dtypes in ELEMENT_TYPE_ROWS:
         if bits > 0 and not from_ml_dtypes:
             enter_element_type(number, numpy.dtype(name), bits)
@@ -74,6 +76,9 @@ cdef int enter_element_type(int number, dtype, int bits) except -1:
     if bits >= 8:  # smaller ones lie in bytes of their own in numpy, and packed in ORT
         element_types[number].type_number = dtype.num
         element_types[number].item_size = dtype.itemsize
+        if element_types[number].dtype == NULL:
+            element_types[number].dtype = <PyObject*>dtype
+            Py_INCREF(dtype)
     return 0
 
 

@@ -25,6 +25,14 @@ cdef inline int frame_open(Frame* frame, Py_ssize_t inputs, Py_ssize_t outputs) 
     return 0
 
 
+cdef inline void frame_add_all_outputs(Frame* frame, Signature signature) noexcept:
+    """Add all outputs of the model, for ORT to allocate."""
+    # There is room for all and no more, so the three lists lie side by side.
+    memset(frame.outputs, 0, 3 * <size_t>signature.count * sizeof(void*))
+    frame.output_names = signature.c_names
+    frame.outputs_count = signature.count
+
+
 cdef inline void frame_release_inputs(Frame* frame) noexcept nogil:
     """Release the inputs that no later call can use, once the run has ended: a sequence may take long."""
     cdef Py_ssize_t i

@@ -175,6 +175,9 @@ cdef int add_output_names(Frame* frame, Signature signature, tuple names, list p
     """Add outputs that ORT allocates. Add to `problems`; without such a list, return False at the first one."""
     cdef Py_ssize_t i
     cdef int index
+    if names is signature.names:
+        frame_add_all_outputs(frame, signature)
+        return True
     for i in range(PyTuple_GET_SIZE(names)):
         name = <object>PyTuple_GET_ITEM(names, i)
         if i < signature.count and <PyObject*>name == PyTuple_GET_ITEM(signature.names, i):
@@ -310,27 +313,34 @@ cdef inline bint overlap(PyObject* first, PyObject* second) noexcept:
 
 # --- unmarshal ------------------------------------------------------------------------------------------------------
 
-cdef Outputs unmarshal(Frame* frame, Outputs outputs, Signature passed_through, dict zip_maps):
-    """Put an array over each output that ORT allocated; the others are the caller's own objects already.
-
-    `passed_through` is the input signature if the model names an input among its outputs, else None. ORT hands the
-    input's own buffer back for such an output, which nothing would keep alive, and writes nothing into another one; so
-    it is copied here.
-    """
+cdef Outputs unmarshal(Frame* frame, Outputs outputs, Session session):
+    """Put an array over each output that ORT allocated; the others are the caller's own objects already."""
     cdef Py_ssize_t i
     cdef OrtValue* value
     cdef tuple values = PyTuple_New(frame.outputs_count)
+    cdef Signature passed_through = session.passed_through
+    cdef dict zip_maps = session.zip_maps
+    # The slots of the outputs, where no more has to be known of any than that.
+    cdef Slot* slots = NULL
+    if frame.output_names == session.outputs.c_names and passed_through is None and zip_maps is None:
+        slots = session.outputs.slots
     for i in range(frame.outputs_count):
         if frame.output_arrays[i] != NULL:
             item = <object>frame.output_arrays[i] if outputs._values is None else outputs._values[i]
-            if passed_through is not None:
+            if passed_through is not None:  # ... and writes nothing into another buffer
                 copy_passed_through(frame, i)
         else:
             value = frame.outputs[i]
             frame.outputs[i] = NULL
+            if slots != NULL and outputs._values is None and is_plain_tensor(&slots[i]):
+                item = declared_tensor(value, <str>PyTuple_GET_ITEM(outputs._names, i))
+                Py_INCREF(item)
+                PyTuple_SET_ITEM(values, i, item)
+                continue
             item = python_value(value, outputs._names[i])
             if zip_maps is not None:
                 item = zipped(item, outputs._names[i], zip_maps)
+            # ORT hands the input's own buffer back for such an output, which nothing would keep alive.
             if passed_through is not None and passed_through.find(outputs._names[i]) >= 0:
                 item = copied(item)
             if outputs._values is not None and outputs._values[i] is not None:

@@ -141,7 +141,7 @@ cdef Outputs outcome(PendingRun run):
         if binding.results is None or binding.allocates:
             binding.results = binding.fetch()
         return binding.results
-    return unmarshal(&run.frame, run.outputs, run.session.passed_through, run.session.zip_maps)
+    return unmarshal(&run.frame, run.outputs, run.session)
 
 
 cdef object timeout_error(PendingRun run, str what):

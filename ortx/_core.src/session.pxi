@@ -77,7 +77,7 @@ cdef class Session:
         try:
             outputs = marshal_run("run", &frame, self.inputs, self.outputs, inputs, names)
             self.call(&frame, native_options)
-            return unmarshal(&frame, outputs, self.passed_through, self.zip_maps)
+            return unmarshal(&frame, outputs, self)
         finally:
             frame_close(&frame)
 
@@ -126,7 +126,7 @@ cdef class Session:
         try:
             results = marshal_run_into(&frame, self.inputs, self.outputs, inputs, outputs)
             self.call(&frame, native_options)
-            return unmarshal(&frame, results, self.passed_through, self.zip_maps)
+            return unmarshal(&frame, results, self)
         finally:
             frame_close(&frame)
 

@@ -145,7 +145,7 @@ cdef object sparse_part(Value owner, void* data, dtype, tuple shape):
     cdef int i, rank = <int>len(shape)
     for i in range(rank):
         dims[i] = shape[i]
-    return array_at(owner, data, dtype.num, dims, <size_t>rank)
+    return array_at(owner, data, dtype, dims, <size_t>rank)
 
 
 cdef tuple take_shape(OrtTensorTypeAndShapeInfo* info):

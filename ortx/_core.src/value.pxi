@@ -126,14 +126,17 @@ cdef inline object array_of_shape(
             fill_array(array, owner.handle, element_type)
             return array
     check(api.GetTensorMutableData(owner.handle, &data))
-    return array_at(owner, data, element.type_number, shape, rank)
+    return array_at(owner, data, <cnp.dtype>element.dtype, shape, rank)
 
 
-cdef inline object array_at(Value owner, void* data, int type_number, const int64_t* shape, size_t rank):
+cdef inline object array_at(Value owner, void* data, cnp.dtype dtype, const int64_t* shape, size_t rank):
     """Make an array over memory of the owner's."""
     if data == NULL:  # nothing in it
-        return cnp.PyArray_EMPTY(<int>rank, <cnp.npy_intp*>shape, type_number, 0)
-    array = cnp.PyArray_SimpleNewFromData(<int>rank, <cnp.npy_intp*>shape, type_number, data)
+        return cnp.PyArray_EMPTY(<int>rank, <cnp.npy_intp*>shape, dtype.num, 0)
+    Py_INCREF(dtype)
+    array = PyArray_NewFromDescr(
+        &PyArray_Type, <PyArray_Descr*>dtype, <int>rank, <cnp.npy_intp*>shape, NULL, data, cnp.NPY_ARRAY_CARRAY,
+        NULL)
     owner.size = <size_t>cnp.PyArray_NBYTES(array)
     cnp.set_array_base(array, owner)
     return array
