@@ -72,6 +72,7 @@ cdef class Signature:
     cdef dict index_of              # name -> index
     cdef tuple infos       # ValueInfo per name
     cdef dict nested       # index -> Signature of the one thing that a sequence holds
+    cdef int born                   # fork_generation when it was made: `kept` values are of that process
 
     cdef int find(self, object name) except -2
     cdef Py_ssize_t index(self, name_or_index, str function, Py_ssize_t first, Py_ssize_t end) except -1
@@ -81,12 +82,14 @@ cdef class Value:
     # The base object of an output array: keeps the memory alive that the array looks into, for the array and its views.
     cdef OrtValue* handle
     cdef size_t size                # bytes
+    cdef int born                   # fork_generation of the process that made it
 
 
 cdef class Feed:
     # A value that is to go into a call or binding.
     cdef OrtValue* handle
     cdef object kept                # the arrays and values whose memory the handle's is; None: it has its own
+    cdef int born                   # fork_generation of the process that made it
 
 
 cdef struct DLDataType:
@@ -139,6 +142,9 @@ cdef class RunOptions:
     cdef bint is_terminated
     cdef dict entries               # config entries as bytes; None: none. They cannot be read back
     cdef set derived                # PendingRun: runs with a copy of these options; None: never any
+    cdef int born                   # fork_generation of the process that made it
+
+    cdef int require_own(self) except -1
 
 
 cdef class OptionTexts:
@@ -156,16 +162,16 @@ cdef class Outputs:
 cdef class CustomOpLibrary:
     cdef OrtSessionOptions* handle  # no session's: they keep the library loaded
     cdef str file                   # its absolute path
+    cdef int born                   # fork_generation of the process that made it
 
 
 cdef class PrepackedWeights:
     cdef OrtPrepackedWeightsContainer* handle
+    cdef int born                   # fork_generation of the process that made it
 
 
 cdef struct RunLock:
     PyThread_type_lock held         # while a run is in progress
-    RunLock* previous               # of all locks there are
-    RunLock* next
 
 
 cdef class NativeSession:
@@ -179,6 +185,7 @@ cdef class NativeSession:
     cdef tuple zip_maps             # modelfile.ZipMap: nodes that the native model lacks, and ortx stands in for
     cdef tuple provider_names       # the CPU last
     cdef bint may_be_brief          # its runs are timed, and keep the GIL if they are short
+    cdef int born                   # fork_generation of the process that made it
 
 
 cdef struct Pace:
@@ -194,6 +201,7 @@ cdef class Session:
     cdef Signature outputs
     cdef Signature passed_through   # the inputs again, if the model names one of them as an output; else None
     cdef object table               # the native session's, also once it is closed
+    cdef object given               # options.SessionOptions as they were read, for copies
     cdef tuple provider_names       # the native session's, also once it is closed
     cdef dict zip_maps              # output name -> how to make it of the native one; None: all are native
     cdef str source                 # the model's path, or how many bytes it was made of; for messages
@@ -203,7 +211,11 @@ cdef class Session:
     cdef dict dynamic_options       # what was set since it was opened; None: nothing
     cdef int generation             # how often it was opened: bindings are made anew for another native session
     cdef Py_ssize_t running_calls   # native calls in progress: close() waits for them
-    cdef bint is_closed             # set by close(): no new call may start
+    cdef bint is_closed             # set by close(), and in a forked child: no new call may start
+    cdef bint is_forked             # it was open when this process was forked
+    cdef int born                   # fork_generation of the process that made it
+    cdef PyObject* previous_session     # of all there are; borrowed
+    cdef PyObject* next_session
     cdef PyThread_type_lock drained  # what close() waits on, made when it has to; the last call to end releases it
     cdef RunQueue* queue            # of submitted runs, made with the first one; owned
     cdef set pending_runs           # PendingRun: those that have not been put away
@@ -316,12 +328,14 @@ cdef class PendingRun:
     cdef LoopInbox inbox            # of the event loop that waits for it
     cdef object future              # of concurrent.futures or asyncio; None: a thread waits for it
     cdef bint is_given_up           # the future only tells that it has ended
+    cdef int born                   # fork_generation of the process that made it
 
 
 cdef class IOBinding:
     cdef OrtIoBinding* handle
     cdef Session session            # what it was made of; kept open for the binding's methods
     cdef int generation             # of the session when the handle was made
+    cdef int born                   # fork_generation of the process that made it
     cdef dict bound_inputs          # name -> Feed
     cdef dict bound_outputs         # name -> (what the caller gave or None, Feed over that or None: ORT allocates)
     cdef bint allocates             # whether ORT allocates any output

@@ -30,6 +30,7 @@ from libc.string cimport memcmp, memcpy, memset, strcmp, strlen
 from ortx.capi cimport *
 
 import atexit
+import copyreg
 import math
 import mmap
 import operator
@@ -42,9 +43,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy
 
 from .errors import (
-    CallError, EpFail, Error, InvalidArgument, InvalidProtobuf, InvalidType, LibraryError, NoSuchFile, NotSupported,
-    OptionError, OptionTypeError, ProviderFallbackWarning, RunCancelled, RunTimeout, SessionClosed, error_from_status,
-    nearest, shown, warn)
+    CallError, EpFail, Error, ForkedSession, InvalidArgument, InvalidProtobuf, InvalidType, LibraryError, NoSuchFile,
+    NotPicklable, NotSupported, OptionError, OptionTypeError, ProviderFallbackWarning, RunCancelled, RunTimeout,
+    SessionClosed, error_from_status, nearest, shown, warn)
 
 # The other leaves are imported where they are first needed: together they cost more than all else in `import ortx`.
 
@@ -68,6 +69,7 @@ cdef extern from "numpy/arrayobject.h":
 include "_core.src/seal.pxi"      # classes that only ortx itself makes
 include "_core.src/api.pxi"       # what all parts share: the function table, its version, the count of handles
 include "_core.src/status.pxi"    # check(): the one door for OrtStatus
+include "_core.src/forked.pxi"    # fork: waits for what is half made; in the child nothing of the parent's is used
 include "_core.src/heap.pxi"      # trim_memory(): what is free goes back to the system
 include "_core.src/text.pxi"      # names and paths, from Python to C and back
 include "_core.src/library.pxi"   # load_library(): from a shared library to the function table
@@ -106,6 +108,7 @@ include "_core.src/blocking.pxi"  # calls with a timeout
 include "_core.src/binding.pxi"   # OrtIoBinding: bound once, run often
 include "_core.src/session.pxi"   # ortx.Session: run, look at, close
 include "_core.src/open.pxi"      # session(), session_from_bytes()
+include "_core.src/recipe.pxi"    # copy and pickle: a session is what it was made of
 
 # Without this, `Session.__new__(Session)` would make an object whose handle is NULL.
 for private_constructor in (

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from numbers import Real
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Never, Self
 
 import numpy
 
 from .batchqueue import NEVER, Request, Shared, expire, timed_out, wake_one
-from .errors import NotSupported, OptionError, OptionTypeError, shown
+from .errors import NotPicklable, NotSupported, OptionError, OptionTypeError, shown
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future
@@ -62,7 +62,7 @@ class Batcher:
     -----
     Safe to call from any number of threads and event loops. Threads are started at once, and end with `close`, or when
     the last reference goes. A process that exits waits for running batches and drops what has not begun. In a forked
-    child the batcher raises an `Error`: its threads are in the parent.
+    child the batcher raises `ForkedSession`: its threads are in the parent.
     """
 
     def __init__(
@@ -123,10 +123,12 @@ class Batcher:
             If there was no answer within `timeout`.
         SessionClosed
             If the batcher or the session is closed.
+        ForkedSession
+            In a forked child of the process that made the batcher.
         OptionError, OptionTypeError
             If `timeout` is no number of seconds.
         Error
-            If the model fails while it runs, if an output has not as many rows as went in, or in a forked child.
+            If the model fails while it runs, or if an output has not as many rows as went in.
 
         Notes
         -----
@@ -282,6 +284,12 @@ class Batcher:
         ``requests`` that were run, in how many ``batches``, and how many are ``waiting`` now.
         """
         return self._shared.stats()
+
+    def __reduce__(self) -> Never:
+        raise NotPicklable(
+            "an ortx.Batcher cannot be copied or pickled: it joins the requests of one process; make another one there "
+            "(its session can be pickled)"
+        )
 
     def __enter__(self) -> Self:
         return self

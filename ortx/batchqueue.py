@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from .errors import Error, RunTimeout, SessionClosed, shown
+from .errors import Error, ForkedSession, RunTimeout, SessionClosed, shown
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -303,7 +303,10 @@ def _closed() -> Error:
 
 
 def _forked() -> Error:
-    return Error("run: this batcher was made before the fork, and its threads are in the parent; make a new one here")
+    return ForkedSession(
+        "run: this batcher was made before the fork, and its threads are in the parent; make a new one here, of a "
+        "session that is opened here"
+    )
 
 
 # --- the process: batchers that have not ended
@@ -313,7 +316,8 @@ _LIVE: weakref.WeakSet[Shared] = weakref.WeakSet()
 
 def _after_fork_in_child() -> None:
     for shared in list(_LIVE):
-        shared.refusal = _forked
+        if shared.refusal is None:
+            shared.refusal = _forked
         shared.forming = threading.Lock()  # a thread of the parent may have held it
         shared.threads.clear()
         shared.sleepers.clear()

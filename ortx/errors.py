@@ -6,6 +6,7 @@ Every class also derives from the built-in exception that fits, so ``except File
 from __future__ import annotations
 
 import enum
+import pickle
 import sys
 import warnings
 from collections.abc import Iterable
@@ -18,6 +19,7 @@ __all__ = [
     "Error",
     "ErrorCode",
     "Fail",
+    "ForkedSession",
     "InvalidArgument",
     "InvalidGraph",
     "InvalidProtobuf",
@@ -31,6 +33,7 @@ __all__ = [
     "NoModel",
     "NoSuchFile",
     "NotFound",
+    "NotPicklable",
     "NotSupported",
     "OptionError",
     "OptionTypeError",
@@ -200,6 +203,14 @@ class CallError(InvalidArgument):
 
 class SessionClosed(Error):
     """The session was closed; make a new one."""
+
+
+class ForkedSession(Error):
+    """A session, or something that belongs to one, was made before this process was forked; make a new one here."""
+
+
+class NotPicklable(Error, TypeError, pickle.PicklingError):
+    """Something that cannot be copied, or cannot go to another process; the message says what can instead."""
 
 
 class RunCancelled(Error):

@@ -8,6 +8,7 @@ import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -102,6 +103,8 @@ class SessionPool:
         if not isinstance(share, str) or share not in ("prepacked", "mapped"):
             raise InvalidArgument(f"ortx.SessionPool: share: got {shown(share)}; expected 'prepacked' or 'mapped'")
         given = _given(options, keywords, count)
+        own = {**(options or {}), **keywords}.get("intra_op_num_threads")
+        self._share, self._chose_threads = share, given.get("intra_op_num_threads") != own
         content, folder = _content(model)
         weights = _shareable(content)
         # Bytes cannot change, nor should a model's file; of another buffer its owner may do what he likes afterwards.
@@ -221,8 +224,17 @@ class SessionPool:
         for session in self.sessions:
             session.close()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        found: Any = _core._recipe_of_session(self.sessions[0])
+        path, content, options, _ = found[1]
+        left_out = {"initializers", "prepacked_weights"} | ({"intra_op_num_threads"} if self._chose_threads else set())
+        given = {name: value for name, value in options.items() if name not in left_out}
+        return _open_again, (path, content, len(self), self._share, given)
+
     def __enter__(self) -> Self:
         if self.closed:
+            with suppress(SessionClosed):
+                self.sessions[-1].metadata()  # says so if it was not closed, but made before a fork
             raise SessionClosed("the pool is closed; make a new one")
         return self
 
@@ -263,6 +275,10 @@ def _given(options: Mapping[str, object] | None, keywords: Mapping[str, object],
     if not given.get("intra_op_num_threads") and not given.get("disable_per_session_threads"):
         given["intra_op_num_threads"] = max(1, cpus.available() // count)
     return given
+
+
+def _open_again(path: str | None, content: Any, count: int, share: str, options: Mapping[str, object]) -> SessionPool:
+    return SessionPool(content.buffer if path is None else path, count, options, share=share)
 
 
 def _is_path(model: object) -> bool:

@@ -173,7 +173,7 @@ def test_arguments_go_by_keyword_too(add):
 
 def test_the_future_is_one_of_the_standard_library(add):
     future = add.submit([X, BIAS])
-    assert type(future) is Future
+    assert isinstance(future, Future)
     assert future.result(SECONDS) is future.result(SECONDS)
 
 

@@ -948,7 +948,7 @@ if child == 0:
     for ask in (lambda: batcher.run_blocking([x]), lambda: asyncio.run(batcher.run([x]))):
         try:
             ask()
-        except ortx.Error as error:
+        except ortx.ForkedSession as error:
             print(error, flush=True)
     print(batcher.closed, batcher.stats(), flush=True)
     batcher.close()
@@ -959,7 +959,8 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), batcher.run_blocking([
 """,
         tmp_path / "square.onnx",
     )
-    refusal = "run: this batcher was made before the fork, and its threads are in the parent; make a new one here\n"
+    refusal = "run: this batcher was made before the fork, and its threads are in the parent; "
+    refusal += "make a new one here, of a session that is opened here\n"
     stats = "True {'batches': 1, 'requests': 1, 'waiting': 0}\n"
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == refusal * 2 + stats + "[[9.0, 9.0]]\n7 [[9.0, 9.0]]\n"

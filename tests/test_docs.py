@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-import builtins
 import dataclasses
 import functools
 import importlib
 import inspect
 import json
 import os
+import pydoc
 import re
 import subprocess
 import sys
@@ -305,7 +305,8 @@ def test_the_tree_of_exceptions_is_the_one_of_the_classes():
         branch, name, others = re.fullmatch(r"([│├└─ ]+)(\w+)(?: \((?:also )?(.+)\))?", line).groups()
         class_ = getattr(ortx, name)
         del parents[len(branch) // 4 :]
-        bases = [parents[-1], *(getattr(builtins, word, getattr(ortx, word, None)) for word in (others or "").split())]
+        words = (others or "").replace(",", "").split()
+        bases = [parents[-1], *(getattr(ortx, word, None) or pydoc.locate(word) for word in words)]
         assert set(class_.__bases__) == set(bases), line
         parents.append(class_)
         shown.add(name)

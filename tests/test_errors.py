@@ -41,6 +41,8 @@ FAMILY = {
     errors.OptionTypeError: (TypeError, ErrorCode.INVALID_ARGUMENT),
     errors.CallError: (ValueError, ErrorCode.INVALID_ARGUMENT),
     errors.SessionClosed: (RuntimeError, ErrorCode.FAIL),
+    errors.ForkedSession: (RuntimeError, ErrorCode.FAIL),
+    errors.NotPicklable: (pickle.PicklingError, ErrorCode.FAIL),
     errors.RunCancelled: (RuntimeError, ErrorCode.FAIL),
     errors.RunTimeout: (TimeoutError, ErrorCode.FAIL),
     errors.LibraryError: (OSError, ErrorCode.FAIL),

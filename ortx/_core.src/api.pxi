@@ -10,8 +10,14 @@ cdef object loaded_library = None           # LibraryInfo
 cdef object configuration = None            # options.RuntimeConfiguration, once it was asked for
 cdef object setup_lock = threading.RLock()  # taken for loading the library and making the environment
 cdef bint finalizing = False                # set when the interpreter starts to exit: nothing is released after that
+cdef Py_ssize_t open_sessions = 0
 
-# How many handles of each kind ortx owns at this moment. Tests compare it before and after; changed under the GIL only.
+# What holds a native handle remembers in `born` which process made it, as the number of forks that lie behind that.
+cdef int fork_generation = 0        # of this process
+cdef int releasing_generation = 0   # whose handles are released: the same; -1 once the interpreter exits
+
+# How many handles of each kind ortx owns at this moment; in a forked child, of those made there. Tests compare it
+# before and after; changed under the GIL only.
 cdef struct HandleCounts:
     Py_ssize_t session
     Py_ssize_t value
@@ -28,17 +34,8 @@ def _live_handles() -> dict[str, int]:
     return live_handles  # as a dict
 
 
-def _renew_setup_lock() -> None:
-    """Forget, in a forked child, what thread of the parent's held the lock."""
-    global setup_lock
-    setup_lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_setup_lock)
-
-
 @atexit.register
 def _note_exit() -> None:
-    global finalizing
+    global finalizing, releasing_generation
     finalizing = True
+    releasing_generation = -1

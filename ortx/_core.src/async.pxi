@@ -15,7 +15,7 @@ cdef object loops_thread = None
 cdef object submit_run(Session session, inputs, output_names, run_options):
     """Begin a run, and return its future."""
     global unfinished_runs
-    from concurrent.futures import Future
+    from .futures import RunFuture
     cdef PendingRun run = new_run("submit", session, None, run_options, None, False)
     start_threads("submit", for_loops=False)
     ensure_worker(run.job.queue, "ortx-worker")
@@ -27,7 +27,7 @@ cdef object submit_run(Session session, inputs, output_names, run_options):
         free_waiter(&run.job)
     try:
         marshal_pending(run, inputs, output_names)
-        run.future = future = Future()
+        run.future = future = RunFuture()
         future.set_running_or_notify_cancel()  # it can be terminated, but not taken back
         unfinished_runs += 1
         try:
@@ -288,6 +288,8 @@ async def _come_back(PendingRun run) -> Any:
             if run.job.state == JOB_ADMITTED:
                 return_room(run.job.queue)
             raise
+        if run.born != fork_generation:  # in a forked child nothing of it ever comes back
+            raise
         run.is_given_up = True
         lock_runs()
         stop_job(&run.job, STOPPED_BY_CALLER)
@@ -333,11 +335,10 @@ cdef int wait_for_pending_runs(Session session) except -1:
 
 def _forget_runs_of_the_parent() -> None:
     """Begin anew in a forked child, whose parent's threads do not exist there, whatever they were doing."""
-    global runs_lock, native_runs, fork_generation, unfinished_runs, completion_thread, loops_thread
+    global runs_lock, native_runs, unfinished_runs, completion_thread, loops_thread
     runs_lock = PyThread_allocate_lock()
     renew_hand_over(&ended_jobs)
     renew_hand_over(&waiting_inboxes)
-    fork_generation += 1
     native_runs = unfinished_runs = 0
     completion_thread = loops_thread = None
     loop_inboxes.clear()

@@ -12,13 +12,14 @@ cdef class IOBinding:
 
     def __cinit__(self):
         self.handle = NULL
+        self.born = fork_generation
         self.busy = False
 
     def __init__(self):
         raise TypeError("IOBinding cannot be made directly; use Session.create_io_binding()")
 
     def __dealloc__(self):
-        if self.handle != NULL and not finalizing:
+        if self.handle != NULL and self.born == releasing_generation:
             live_handles.io_binding -= 1
             api.ReleaseIoBinding(self.handle)
 
@@ -169,6 +170,8 @@ cdef class IOBinding:
             self.session.end_call()
             if first_record != NULL:
                 emit_or_discard(status)
+                if self.session.is_forked:  # by a logging handler
+                    self.session.opened()
             check(status)
             if self.results is None or self.allocates:
                 self.results = self.fetch()
@@ -244,6 +247,10 @@ cdef class IOBinding:
 
     cdef int enter(self, bint must_be_open=True) except -1:
         """Begin to use the binding: alone, and with the session alive, since ORT looks into it to bind."""
+        if self.born != fork_generation:
+            refuse_inherited(
+                f"the binding of {self.session.source}", self.born,
+                "open the session anew, and make a binding of that with create_io_binding()")
         if self.busy:
             raise Error("this binding is in use by another thread; make one binding per thread")
         if must_be_open:

@@ -10,6 +10,16 @@ cdef OrtSession* joining_sessions[ELEMENT_TYPES]
 cdef bint joining_is_tried[ELEMENT_TYPES]
 
 
+def _forget_joining_sessions() -> None:
+    """Make sessions of its own in a forked child."""
+    memset(joining_sessions, 0, sizeof(joining_sessions))
+    memset(joining_is_tried, 0, sizeof(joining_is_tried))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_joining_sessions)
+
+
 cdef object python_value(OrtValue* value, str name):
     """Return what Python has for a value, which is taken over, whether this succeeds or not."""
     return python_of(own_value(value), name)

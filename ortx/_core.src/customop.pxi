@@ -11,12 +11,13 @@ cdef class CustomOpLibrary:
 
     def __cinit__(self):
         self.handle = NULL
+        self.born = fork_generation
 
     def __init__(self):
         raise TypeError("CustomOpLibrary cannot be made directly; use ortx.load_custom_op_library(path)")
 
     def __dealloc__(self):
-        if self.handle != NULL and not finalizing:
+        if self.handle != NULL and self.born == releasing_generation:
             live_handles.custom_op_library -= 1
             with nogil:  # may unload the library
                 api.ReleaseSessionOptions(self.handle)
@@ -65,10 +66,14 @@ def load_custom_op_library(path: str | os.PathLike[str]) -> CustomOpLibrary:
     cdef CustomOpLibrary library = CustomOpLibrary.__new__(CustomOpLibrary)
     library.file = os.path.abspath(path_argument("load_custom_op_library", "path", path))
     check_library_file("load_custom_op_library: path", library.file)
-    ensure_env()
-    check(api.CreateSessionOptions(&library.handle))
-    live_handles.custom_op_library += 1
-    register_custom_ops(library.handle, "load_custom_op_library", library.file)
+    begin_opening()
+    try:
+        ensure_env()
+        check(api.CreateSessionOptions(&library.handle))
+        live_handles.custom_op_library += 1
+        register_custom_ops(library.handle, "load_custom_op_library", library.file)
+    finally:
+        end_opening()
     emit_waiting_messages()
     return library
 

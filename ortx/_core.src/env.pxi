@@ -2,8 +2,8 @@
 # of some providers outlive it).
 
 cdef OrtEnv* env = NULL
+cdef int env_born = 0                            # fork_generation when it was made
 cdef OrtRunOptions* default_run_options = NULL  # shared by all runs without options: for NULL, ORT makes one each time
-cdef Py_ssize_t open_sessions = 0
 
 
 def configure(table: Mapping[str, object] | None = None, /, **keywords) -> None:
@@ -67,7 +67,7 @@ cdef int threads_or_default(int count) except -1:
 
 cdef int ensure_env() except -1:
     """Load the library and make the environment, if that has not happened yet."""
-    global env
+    global env, env_born
     cdef OrtEnv* created = NULL
     cdef OrtThreadingOptions* threading_options = NULL
     if env != NULL:
@@ -97,6 +97,6 @@ cdef int ensure_env() except -1:
         else:
             with nogil:
                 check(api.CreateEnvWithCustomLogger(receive_message, NULL, severity, log_id_characters, &created))
-        env = created
+        env, env_born = created, fork_generation
         emit_waiting_messages()
     return 0

@@ -71,6 +71,11 @@ cdef inline void frame_close(Frame* frame) noexcept:
     free(frame.block)
 
 
+cdef void frame_abandon(Frame* frame) noexcept:
+    """Let go of what was made before a fork, in the child: nothing of it may be released there."""
+    frame.inputs_count = frame.outputs_count = 0
+
+
 # --- values ---------------------------------------------------------------------------------------------------------
 #
 # A value over a caller's buffer is a pointer and a shape. A program that fills the same buffers for each call would

@@ -32,10 +32,12 @@ cdef tuple PYTHON_LEVELS = (10, 20, 30, 40, 50)
 
 
 def _renew_log_lock() -> None:
-    """Forget, in a forked child, what threads of the parent's were doing with the list."""
-    global log_lock, emitting
+    """Forget, in a forked child, what the parent's threads were doing with the list, and what the parent hands over."""
+    global log_lock, emitting, first_record, last_record, waiting_records, dropped_records
     log_lock = PyThread_allocate_lock()
     emitting = False
+    first_record = last_record = NULL
+    waiting_records = dropped_records = 0
 
 
 if hasattr(os, "register_at_fork"):

@@ -8,13 +8,14 @@ cdef class NativeSession:
     def __cinit__(self):
         self.handle = NULL
         self.run_lock = NULL
+        self.born = fork_generation
 
     def __init__(self):
         raise TypeError("NativeSession cannot be made directly; use ortx.session(path)")
 
     def __dealloc__(self):
         global open_sessions
-        if self.handle == NULL or finalizing:
+        if self.handle == NULL or self.born != releasing_generation:
             return
         open_sessions -= 1
         live_handles.session -= 1
@@ -236,7 +237,11 @@ cdef int add_custom_op_library(Session session, path_or_library) except -1:
         libraries = unique_libraries(function, (*table.custom_op_libraries, path))
         if libraries == table.custom_op_libraries:
             return 0
-        replacement = reopen_native(session, function, dataclasses.replace(table, custom_op_libraries=libraries))
+        begin_opening()
+        try:
+            replacement = reopen_native(session, function, dataclasses.replace(table, custom_op_libraries=libraries))
+        finally:
+            end_opening()
         if input_signature(replacement.handle).infos != session.inputs.infos or (
                 output_signature(replacement.handle, replacement.zip_maps).infos != session.outputs.infos):
             raise Error(  # the call path of other threads looks into the signatures that there are
@@ -247,6 +252,7 @@ cdef int add_custom_op_library(Session session, path_or_library) except -1:
         session.opened()  # it may have been closed meanwhile
         # Otherwise another thread was faster, and its library or options have to be kept.
         if session.table is table and session.dynamic_options is dynamic_options:
+            session.given = dataclasses.replace(session.given, custom_op_libraries=libraries)
             return session.adopt(replacement)
 
 

@@ -56,7 +56,7 @@ def session(
         A container in which sessions share what is packed of the `initializers`.
     keep_model : bool, default False
         Keep the buffer that `ortx.session_from_bytes` was given, so that the session can be opened anew
-        (`Session.register_custom_op_library`). The buffer may not be changed then.
+        (`Session.register_custom_op_library`), copied and pickled. The buffer may not be changed then.
     concurrent_runs : bool, optional
         Whether runs of the session may be in progress at the same time. If False, calls from several threads wait for
         each other, without the GIL. By default, whatever the `providers` can do; the CPU can.
@@ -107,9 +107,13 @@ def session(
     -----
     The model is loaded without the GIL. Stands for ``CreateSession``.
     """
-    table = read_session_options("ortx.session", options, keywords)
-    path = existing_model_path("ortx.session", path_argument("ortx.session", "model_path", model_path))
-    return open_session("ortx.session", table, repr(path), path, None, NULL)
+    begin_opening()
+    try:
+        table = read_session_options("ortx.session", options, keywords)
+        path = existing_model_path("ortx.session", path_argument("ortx.session", "model_path", model_path))
+        return open_session("ortx.session", table, repr(path), path, None, NULL)
+    finally:
+        end_opening()
 
 
 def session_from_bytes(
@@ -142,6 +146,14 @@ def session_from_bytes(
     The model is loaded without the GIL; the buffer must not be changed meanwhile. Stands for
     ``CreateSessionFromArray``.
     """
+    begin_opening()
+    try:
+        return session_from_buffer(model, options, keywords)
+    finally:
+        end_opening()
+
+
+cdef Session session_from_buffer(model, options, dict keywords):
     cdef Py_buffer view
     table = read_session_options("ortx.session_from_bytes", options, keywords)
     if not PyObject_CheckBuffer(model):
@@ -169,10 +181,18 @@ cdef object read_session_options(function, table, keywords):
     return read
 
 
+cdef object with_absolute_paths(table):
+    """Return options that mean the same files wherever they are read again."""
+    import dataclasses
+    names = ("optimized_model_path", "profile_file_prefix")
+    paths = {name: os.path.abspath(path) for name in names if (path := getattr(table, name)) is not None}
+    return dataclasses.replace(table, **paths) if paths else table
+
+
 cdef Session open_session(str function, table, str source, str path, model, Py_buffer* view):
     """Make a session from a file, or from the buffer `view` of `model`."""
     cdef Session session = Session.__new__(Session)
-    session.source = source
+    session.source, session.given = source, with_absolute_paths(table)
     if path is not None:
         session.path, session.file_state = os.path.abspath(path), state_of_file(path)
     session.model = model if table.keep_model else None

@@ -17,6 +17,10 @@ cdef int fill_session_options(OrtSessionOptions* native, str function, table) ex
             raise OptionError(
                 f"{function}: option 'disable_per_session_threads': there are no global thread pools to use; make "
                 "them with ortx.configure(use_global_thread_pools=True) before the first session")
+        if env_born != fork_generation:  # with execution_mode="parallel" a run would wait for them for ever
+            refuse_inherited(
+                f"{function}: option 'disable_per_session_threads': the pair of global thread pools", env_born,
+                "leave the option out, or fork before the first session is opened")
         check(api.DisablePerSessionThreads(native))
     check(api.EnableCpuMemArena(native) if table.enable_cpu_mem_arena else api.DisableCpuMemArena(native))
     check(api.EnableMemPattern(native) if table.enable_mem_pattern else api.DisableMemPattern(native))
@@ -99,13 +103,14 @@ cdef class RunOptions:
 
     def __cinit__(self):
         self.handle = NULL
+        self.born = fork_generation
         self.is_terminated = False
 
     def __init__(self):
         raise TypeError("RunOptions cannot be made directly; use ortx.run_options(...)")
 
     def __dealloc__(self):
-        if self.handle != NULL and not finalizing:
+        if self.handle != NULL and self.born == releasing_generation:
             live_handles.run_options -= 1
             api.ReleaseRunOptions(self.handle)
 
@@ -151,6 +156,7 @@ cdef class RunOptions:
         Callable from any thread. The runs raise `RunCancelled`. It holds until `reset_terminate` is called.
         Stands for ``RunOptionsSetTerminate``.
         """
+        self.require_own()
         self.is_terminated = True
         check(api.RunOptionsSetTerminate(self.handle))
         if self.derived:
@@ -159,6 +165,7 @@ cdef class RunOptions:
 
     def reset_terminate(self) -> None:
         """Allow runs again after `terminate`. Stands for ``RunOptionsUnsetTerminate``."""
+        self.require_own()
         self.is_terminated = False
         check(api.RunOptionsUnsetTerminate(self.handle))
 
@@ -171,6 +178,7 @@ cdef class RunOptions:
         not have yet. Stands for ``AddRunConfigEntry``.
         """
         from . import config_keys
+        self.require_own()
         key, value = config_keys.read_run_entry(key, value)
         config_keys.check_run_version(key, api_version, loaded_library.version)
         encoded_key, encoded_value = key.encode(), value.encode()
@@ -184,6 +192,7 @@ cdef class RunOptions:
         changes nothing, if one of them cannot be used.
         """
         from . import options
+        self.require_own()
         present = options.RunOptionsTable(
             tag=self.tag, log_severity_level=self.log_severity_level, log_verbosity_level=self.log_verbosity_level)
         wanted = options.read_table(options.RunOptionsTable, "ortx.run_options", table, keywords, defaults=present)
@@ -191,6 +200,10 @@ cdef class RunOptions:
         check(api.RunOptionsSetRunTag(self.handle, PyBytes_AS_STRING(tag)))
         check(api.RunOptionsSetRunLogSeverityLevel(self.handle, wanted.log_severity_level))
         check(api.RunOptionsSetRunLogVerbosityLevel(self.handle, wanted.log_verbosity_level))
+
+    cdef inline int require_own(self) except -1:
+        """Refuse to change options that were made before a fork: to read them does no harm."""
+        return 0 if self.born == fork_generation else refuse_run_options(self)
 
     def __repr__(self):
         return (f"<ortx.RunOptions tag={self.tag!r} log_severity_level={self.log_severity_level} "
@@ -237,6 +250,13 @@ cdef inline void release_own_run_options(OrtRunOptions* options) noexcept:
     api.ReleaseRunOptions(options)
 
 
+cdef int add_entries(OrtRunOptions* options, dict entries) except -1:
+    if entries is not None:
+        for key, value in entries.items():
+            check(api.AddRunConfigEntry(options, PyBytes_AS_STRING(key), PyBytes_AS_STRING(value)))
+    return 0
+
+
 cdef OrtRunOptions* own_run_options(RunOptions copied) except NULL:
     """Make options for one run alone: a copy, or the defaults if `copied` is None. The caller releases them."""
     cdef OrtRunOptions* made = NULL
@@ -253,9 +273,7 @@ cdef OrtRunOptions* own_run_options(RunOptions copied) except NULL:
         check(api.RunOptionsSetRunLogSeverityLevel(made, level))
         check(api.RunOptionsGetRunLogVerbosityLevel(copied.handle, &level))
         check(api.RunOptionsSetRunLogVerbosityLevel(made, level))
-        if copied.entries is not None:
-            for key, value in copied.entries.items():
-                check(api.AddRunConfigEntry(made, PyBytes_AS_STRING(key), PyBytes_AS_STRING(value)))
+        add_entries(made, copied.entries)
         if copied.is_terminated:
             check(api.RunOptionsSetTerminate(made))
     except BaseException:
@@ -270,4 +288,13 @@ cdef inline const OrtRunOptions* native_run_options(run_options) except? NULL:
     if not isinstance(run_options, RunOptions):
         raise InvalidType(
             f"run_options: got {shown(run_options)}; expected an ortx.RunOptions, as ortx.run_options(...) returns")
+    if (<RunOptions>run_options).born != fork_generation:
+        refuse_run_options(run_options)
     return (<RunOptions>run_options).handle
+
+
+cdef int refuse_run_options(RunOptions run_options) except -1:
+    refuse_inherited(
+        "run_options: this object", run_options.born,
+        "make new ones with ortx.run_options(...), or copy.copy(run_options)")
+    return 0

@@ -10,6 +10,7 @@ cdef class PendingRun:
 
     def __cinit__(self):
         self.is_marshalled = self.is_given_up = False
+        self.born = fork_generation
         memset(&self.job, 0, sizeof(Job))
         self.job.place = -1
 
@@ -125,6 +126,8 @@ cdef Outputs outcome(PendingRun run):
     """Return the outputs of a run that has ended, or raise what it ended with."""
     cdef OrtStatus* status = run.job.status
     cdef IOBinding binding = run.binding
+    if run.born != fork_generation:
+        refuse_inherited(f"the run of {run.session.source}", run.born, "open a session here and run that")
     run.job.status = NULL
     if run.is_marshalled:
         frame_release_inputs(&run.frame)
@@ -151,6 +154,8 @@ cdef object timeout_error(PendingRun run, str what):
 cdef int put_away(PendingRun run) except -1:
     """Let go of everything that a run needed; twice does no harm."""
     cdef LoopInbox inbox
+    if run.born != fork_generation:  # all of it is the parent's
+        return 0
     clear_deadline(&run.job)
     discard(run.job.status)
     run.job.status = NULL

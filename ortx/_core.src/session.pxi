@@ -9,15 +9,16 @@ cdef class Session:
     """
 
     def __cinit__(self):
-        self.running_calls = 0
-        self.is_closed = False
-        self.drained = NULL
-        self.queue = NULL
+        self.is_closed = self.is_forked = False
+        self.drained, self.queue = NULL, NULL
+        self.born = fork_generation
+        enlist(self)
 
     def __init__(self):
         raise TypeError("Session cannot be made directly; use ortx.session(path) or ortx.session_from_bytes(model)")
 
     def __dealloc__(self):
+        delist(self)
         if self.drained != NULL:
             PyThread_free_lock(self.drained)
         abandon_queue(self.queue)
@@ -216,6 +217,8 @@ cdef class Session:
     cdef int call(self, Frame* frame, const OrtRunOptions* native_options) except -1:
         """Make the native call; `close` waits for it."""
         cdef OrtStatus* status
+        if self.is_closed and self.is_forked:  # by what has converted an input
+            frame_abandon(frame)
         cdef NativeSession native = self.start_call()
         if native.run_lock != NULL:
             with nogil:
@@ -230,6 +233,9 @@ cdef class Session:
         # No Python code above: whatever runs from here on, a logging handler for one, may close this session.
         if first_record != NULL:
             emit_or_discard(status)
+            if self.is_forked:
+                frame_abandon(frame)
+                self.opened()
         return check(status)
 
     cdef inline NativeSession start_call(self):
@@ -242,7 +248,7 @@ cdef class Session:
     cdef inline NativeSession opened(self):
         """Return the native session, which lives as long as the reference is held."""
         if self.is_closed:
-            raise SessionClosed(f"the session of {self.source} is closed; make a new one to run the model again")
+            refuse_call(self)
         return self.native
 
     cdef inline void end_call(self) noexcept:
@@ -399,7 +405,7 @@ cdef class Session:
         add_custom_op_library(self, path_or_library)
 
     def __repr__(self):
-        state = " (closed)" if self.is_closed else ""
+        state = " (inherited by a fork)" if self.is_forked else " (closed)" if self.is_closed else ""
         return (f"<ortx.Session of {self.source}{state}: {', '.join(self.input_names())} -> "
                 f"{', '.join(self.output_names())}>")
 
@@ -407,7 +413,7 @@ cdef class Session:
 
     @property
     def closed(self) -> bool:
-        """Whether `close` was called."""
+        """Whether it takes no more calls: `close` was called, or this is a forked child and it is the parent's."""
         return self.is_closed
 
     @property
@@ -426,7 +432,7 @@ cdef class Session:
         wait_for_running_calls(self)
         wait_for_pending_runs(self)
         self.native = None
-        self.table = without_weights(self.table)
+        self.table, self.given = without_weights(self.table), without_weights(self.given)
         emit_waiting_messages()
 
     cdef int adopt(self, NativeSession native) except -1:

@@ -141,12 +141,13 @@ cdef class Signature:
         self.count = 0
         self.apart = NULL
         self.apart_count = 0
+        self.born = fork_generation
 
     def __dealloc__(self):
         cdef Py_ssize_t i
         for i in range(self.count):
             free(self.slots[i].dims)
-            if not finalizing:
+            if self.born == releasing_generation:
                 release_kept(self.slots[i].kept)
         free(self.slots)
         free(self.c_names)

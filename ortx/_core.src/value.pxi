@@ -12,12 +12,13 @@ cdef class Value:
 
     def __cinit__(self):
         self.handle = NULL
+        self.born = fork_generation
 
     def __init__(self):
         raise TypeError("Value cannot be made directly; it is the base of the arrays that Session.run returns")
 
     def __dealloc__(self):
-        if self.handle == NULL or finalizing:
+        if self.handle == NULL or self.born != releasing_generation:
             return
         live_handles.value -= 1
         # Unmapping a large block takes long enough to let other threads work; for a small one switching costs more.
@@ -34,12 +35,13 @@ cdef class Feed:
 
     def __cinit__(self):
         self.handle = NULL
+        self.born = fork_generation
 
     def __init__(self):
         raise TypeError("Feed cannot be made directly; Session.run makes them of what it is given")
 
     def __dealloc__(self):
-        if self.handle != NULL and not finalizing:
+        if self.handle != NULL and self.born == releasing_generation:
             live_handles.value -= 1
             api.ReleaseValue(self.handle)
 

@@ -13,6 +13,7 @@ cdef class PrepackedWeights:
 
     def __cinit__(self):
         self.handle = NULL
+        self.born = fork_generation
         ensure_library()
         check(api.CreatePrepackedWeightsContainer(&self.handle))
         live_handles.prepacked_weights += 1
@@ -21,7 +22,7 @@ cdef class PrepackedWeights:
         """Take no arguments."""
 
     def __dealloc__(self):
-        if self.handle != NULL and not finalizing:
+        if self.handle != NULL and self.born == releasing_generation:
             live_handles.prepacked_weights -= 1
             with nogil:  # gives back what may be as large as the model
                 api.ReleasePrepackedWeightsContainer(self.handle)
@@ -33,6 +34,10 @@ cdef int check_prepacked_weights(str function, prepacked_weights) except -1:
         raise OptionTypeError(
             f"{function}: option 'prepacked_weights': got {shown(prepacked_weights)}; expected an "
             "ortx.PrepackedWeights()")
+    if prepacked_weights is not None and (<PrepackedWeights>prepacked_weights).born != fork_generation:
+        refuse_inherited(
+            f"{function}: option 'prepacked_weights': the container", (<PrepackedWeights>prepacked_weights).born,
+            "make a new ortx.PrepackedWeights() for the sessions of this process")
     return 0
 
 

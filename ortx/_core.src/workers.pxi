@@ -5,16 +5,12 @@
 # many workers as its option `max_concurrency` says, each started when it is first needed. One lock, `runs_lock`,
 # guards all that is in this file; nobody waits for anything else while holding it.
 
-cdef extern from "pythread.h":
-    PyLockStatus PyThread_acquire_lock_timed(PyThread_type_lock lock, long long microseconds, int intr_flag) nogil
-
 # Microseconds. A signal ends the wait for a lock, but on Windows, where one has to look.
 cdef long long LONGEST_DEAF_WAIT = 50_000 if sys.platform == "win32" else -1
 
 cdef PyThread_type_lock runs_lock = PyThread_allocate_lock()
 cdef Py_ssize_t native_runs = 0             # accepted and not ended, over all queues: the process does not exit before
 cdef PyThread_type_lock runs_drained = NULL  # what the exit waits on; the last run to end releases it
-cdef int fork_generation = 0                # what was made before a fork, the child can no longer use
 
 # Where jobs go when they have ended: each is a list, and a lock that is closed unless there is something new in it.
 cdef HandOver ended_jobs                    # of futures: for the thread that completes them
@@ -38,15 +34,6 @@ cdef int wait_interruptibly(PyThread_type_lock lock) except -1:
         if status != PY_LOCK_ACQUIRED:
             PyErr_CheckSignals()
     return 0
-
-
-cdef PyThread_type_lock closed_lock() except NULL:
-    """Make a lock that somebody will wait on until it is released."""
-    cdef PyThread_type_lock lock = PyThread_allocate_lock()
-    if lock == NULL:
-        raise MemoryError()
-    PyThread_acquire_lock(lock, WAIT_LOCK)
-    return lock
 
 
 cdef void free_waiter(Job* job) noexcept:
