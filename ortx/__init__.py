@@ -62,11 +62,13 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
+    from . import profiling as profiling
     from .batcher import Batcher
     from .library import LibraryInfo
     from .modelinfo import MemoryInfo, Metadata
     from .pool import SessionPool
     from .sparse import SparseTensor, sparse_tensor
+    from .stats import Stats
     from .valueinfo import ValueInfo
 
 __version__ = "0.1.0"
@@ -115,6 +117,7 @@ __all__ = [
     "SessionClosed",
     "SessionPool",
     "SparseTensor",
+    "Stats",
     "Tensor",
     "UnknownConfigKeyWarning",
     "ValueInfo",
@@ -135,6 +138,8 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     """Import what nobody needs before the first session."""
+    if name == "profiling":
+        return import_module(".profiling", __name__)
     module = {
         "Batcher": "batcher",
         "LibraryInfo": "library",
@@ -143,6 +148,7 @@ def __getattr__(name: str) -> object:
         "SessionPool": "pool",
         "SparseTensor": "sparse",
         "sparse_tensor": "sparse",
+        "Stats": "stats",
         "ValueInfo": "valueinfo",
     }.get(name)
     if module is None:

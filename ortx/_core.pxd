@@ -26,6 +26,7 @@ cdef struct KeptValue:
     Slot* slot
     OrtValue* handle                # owned; NULL: none could be made
     void* data                      # of the caller's, whose memory may be gone
+    size_t size                     # bytes
     int64_t shape[0]                # slot.rank
 
 
@@ -54,6 +55,8 @@ cdef struct Frame:
     KeptValue** kept_inputs         # the slot's, of which `inputs` has the handle; NULL: the handle is the frame's own
     KeptValue** kept_outputs
     bint known_shapes               # each input has the shape that the call before had there
+    size_t bytes_in                 # of numbers, in the caller's arrays
+    size_t bytes_out
     void* block
     void* own_block[4 * FRAME_SLOTS]
 
@@ -64,6 +67,7 @@ cdef class Signature:
     cdef Py_ssize_t count
     cdef Py_ssize_t initializers    # how many of them, at the end, are overridable initializers
     cdef Py_ssize_t required        # how many slots a call must give
+    cdef int64_t refused            # calls whose inputs or outputs did not fit; of inputs only
     cdef str kind          # "input" or "output"
     cdef tuple names       # interned, in the model's order
     cdef Span* apart                # of outputs: the buffers of a call, inputs too, that share nothing; freed with this
@@ -90,6 +94,7 @@ cdef class Feed:
     cdef OrtValue* handle
     cdef object kept                # the arrays and values whose memory the handle's is; None: it has its own
     cdef int born                   # fork_generation of the process that made it
+    cdef size_t size                # bytes of numbers, as numpy has them; of strings none
 
 
 cdef struct DLDataType:
@@ -192,11 +197,29 @@ cdef struct Pace:
     # Of the runs of a session or binding, if they may be brief.
     int brief_runs          # in a row, and of one shape
     int until_timed         # after so many more runs, one is timed again
+    int64_t last            # nanoseconds that the last timed one took
+
+
+cdef struct RunCounts:
+    # What a session has done; changed under the GIL.
+    int64_t runs            # that ended
+    int64_t timed           # so many of them were timed; each other one counts as long as the one timed before it
+    int64_t nanoseconds     # of all
+    int64_t longest         # nanoseconds, of those that were timed
+    int64_t timeouts
+    int64_t cancelled
+    int64_t bytes_in
+    int64_t bytes_out
 
 
 cdef class Session:
     cdef NativeSession native       # None once closed
     cdef Pace pace
+    cdef Pace other_pace            # of runs that never keep the GIL: submitted, with options, with a timeout
+    cdef RunCounts counts
+    cdef dict error_counts          # name of an OrtErrorCode -> how many runs failed with it; None: none did
+    cdef double opened_at           # `time.time()`
+    cdef int64_t opened_at_ns       # of `clock_ns`
     cdef Signature inputs
     cdef Signature outputs
     cdef Signature passed_through   # the inputs again, if the model names one of them as an output; else None
@@ -220,7 +243,6 @@ cdef class Session:
     cdef RunQueue* queue            # of submitted runs, made with the first one; owned
     cdef set pending_runs           # PendingRun: those that have not been put away
 
-    cdef int call(self, Frame* frame, const OrtRunOptions* native_options) except -1
     cdef NativeSession start_call(self)
     cdef NativeSession opened(self)
     cdef void end_call(self) noexcept
@@ -252,6 +274,8 @@ cdef struct Job:
     const OrtRunOptions* options
     OrtRunOptions* own_options      # the same, if no other run has them: so it can be stopped alone
     OrtStatus* status               # owned
+    bint is_timed
+    int64_t nanoseconds             # that it took, if it is timed
     RunQueue* queue                 # whose workers run it
     RunQueue* home                  # the session's, which counts it
     Inbox* inbox                    # of the event loop that waits for it
@@ -264,6 +288,7 @@ cdef struct Job:
 cdef struct JobList:
     Job* first
     Job* last
+    Py_ssize_t count
 
 cdef struct Worker:
     PyThread_type_lock wake         # released to wake it
@@ -340,7 +365,10 @@ cdef class IOBinding:
     cdef dict bound_outputs         # name -> (what the caller gave or None, Feed over that or None: ORT allocates)
     cdef bint allocates             # whether ORT allocates any output
     cdef Pace pace
+    cdef Pace other_pace            # as the session's
     cdef bint complete              # whether everything that a run needs is known to be bound
+    cdef size_t bytes_in            # of what is bound, once that is complete
+    cdef size_t bytes_out           # of outputs that ORT does not allocate
     cdef bint busy                  # a thread is using it
     cdef NativeSession held         # while busy: the native session, which ORT looks into
     cdef Outputs results            # of the last run
@@ -348,6 +376,7 @@ cdef class IOBinding:
     cdef Outputs run_bound(self, run_options)
     cdef Outputs run_and_fetch(self, const OrtRunOptions* native_options)
     cdef OrtStatus* call(self, NativeSession native, const OrtRunOptions* native_options) noexcept
+    cdef OrtStatus* call_without_gil(self, NativeSession native, const OrtRunOptions* native_options) noexcept
     cdef void changed_inputs(self) noexcept
     cdef int enter(self, bint must_be_open=*) except -1
     cdef void leave(self) noexcept
@@ -356,4 +385,5 @@ cdef class IOBinding:
     cdef int changed(self) except -1
     cdef int require_complete(self) except -1
     cdef int rebind_allocated(self) except -1
+    cdef Outputs fetch_results(self)
     cdef Outputs fetch(self)

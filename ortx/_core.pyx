@@ -38,6 +38,8 @@ import os
 import re
 import sys
 import threading
+import time
+from _thread import start_new_thread
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy
@@ -45,7 +47,7 @@ import numpy
 from .errors import (
     CallError, EpFail, Error, ForkedSession, InvalidArgument, InvalidProtobuf, InvalidType, LibraryError, NoSuchFile,
     NotPicklable, NotSupported, OptionError, OptionTypeError, ProviderFallbackWarning, RunCancelled, RunTimeout,
-    SessionClosed, error_from_status, nearest, shown, warn)
+    SessionClosed, code_name, error_from_status, nearest, shown, warn)
 
 # The other leaves are imported where they are first needed: together they cost more than all else in `import ortx`.
 
@@ -97,10 +99,12 @@ include "_core.src/outputs.pxi"   # what a call returns
 include "_core.src/modelinfo.pxi" # OrtModelMetadata, and OrtMemoryInfo of inputs and outputs
 include "_core.src/frame.pxi"     # the C side of one call: its names and values, and the run itself
 include "_core.src/marshal.pxi"   # one call: from Python's values to a frame, and back
+include "_core.src/clock.pxi"     # the clock that runs are timed with
 include "_core.src/serial.pxi"    # one run at a time, for providers that cannot do more
 include "_core.src/pace.pxi"      # how long runs take, and which of them keep the GIL
 include "_core.src/native.pxi"    # OrtSession: made of a model and options, and made anew
 include "_core.src/workers.pxi"   # the queue of a session's runs, and the threads that run them
+include "_core.src/stats.pxi"     # Session.stats(): what a session has done; and the run that is counted
 include "_core.src/deadlines.pxi" # the thread that stops runs whose time is over
 include "_core.src/runs.pxi"      # a run with all that it needs: begun, received, put away
 include "_core.src/async.pxi"     # submitted and awaited runs: futures, event loops, the end of the process

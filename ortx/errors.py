@@ -280,6 +280,14 @@ def error_from_status(code: int, message: str) -> Error:
     return error
 
 
+def code_name(code: int) -> str:
+    """Return the name of an ``OrtErrorCode``; of one that is newer than ortx, its number."""
+    try:
+        return ErrorCode(code).name
+    except ValueError:
+        return str(int(code))
+
+
 def warn(category: type[Warning], message: str) -> None:
     """Warn at the innermost caller outside of this package; what is compiled has no frame."""
     package = __name__.partition(".")[0]

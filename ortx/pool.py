@@ -14,8 +14,9 @@ from typing import Any, Self
 
 import numpy
 
-from . import _core, cpus, modelfile
+from . import _core, cpus, modelfile, stats
 from .errors import InvalidArgument, InvalidProtobuf, InvalidType, NotSupported, OptionError, SessionClosed, shown
+from .stats import Stats
 
 __all__ = ["SessionPool"]
 
@@ -208,6 +209,15 @@ class SessionPool:
             return self._free.pop(), True
         except IndexError:
             return min(self.sessions, key=operator.attrgetter("running")), False
+
+    # --- look at ---
+
+    def stats(self) -> Stats:
+        """Return what all sessions have done, as one `Stats`; that of each is its own, in `sessions`.
+
+        Callable from any thread, also of a closed pool.
+        """
+        return stats.total(session.stats() for session in self.sessions)
 
     # --- close ---
 

@@ -37,6 +37,10 @@ LEAVES = {
     "providers": {"errors"},
     "recipe": {"errors", "options"},
     "sparse": {"errors"},
+    "stats": set(),
+    "profilerows": set(),
+    "profileview": {"errors", "profilerows", "profiling"},  # of the last its types only
+    "profiling": {"errors", "profilerows", "profileview"},
     "config_keys": {"errors"},
     "modelfile": set(),
     "modelinfo": set(),
@@ -44,7 +48,7 @@ LEAVES = {
 }
 # Modules of Python alone that use the core as anybody could, and which leaves they use besides.
 ABOVE = {
-    "pool": {"errors", "cpus", "modelfile", "recipe"},
+    "pool": {"errors", "cpus", "modelfile", "recipe", "stats"},
 }
 MOST_LINES = 450
 
@@ -280,14 +284,14 @@ STATUS_KEPT = {
     ("workers.pxi", "frame_run_alone"): "the same",
     ("workers.pxi", "binding_run_alone"): "the same",
     ("serial.pxi", "frame_run"): "as in frame_run itself; the lock is passed on first",
-    ("serial.pxi", "api.RunWithBinding"): "as in Session.call, below; the lock is passed on first",
-    ("binding.pxi", "binding_run_alone"): "as in Session.call, below",
-    ("session.pxi", "frame_run_alone"): "as frame_run there",
+    ("serial.pxi", "api.RunWithBinding"): "as in run_frame, above; the lock is passed on first",
+    ("binding.pxi", "binding_run_alone"): "as in run_frame, above",
     ("frame.pxi", "api.Run"): "frame_run releases the values over callers' buffers before anybody raises",
-    ("binding.pxi", "api.RunWithBinding"): "as in Session.call, below",
-    ("pace.pxi", "frame_run"): "run_at_pace is for Session.call",
-    ("session.pxi", "run_at_pace"): "as frame_run, below",
-    ("session.pxi", "frame_run"): "Session.call counts the call as ended before Python code may run again",
+    ("binding.pxi", "api.RunWithBinding"): "as in run_frame, above",
+    ("pace.pxi", "frame_run"): "run_at_pace is for run_frame",
+    ("stats.pxi", "run_at_pace"): "as frame_run, below",
+    ("stats.pxi", "frame_run_alone"): "the same",
+    ("stats.pxi", "frame_run"): "run_frame counts the call as ended before Python code may run again",
 }
 
 
@@ -335,11 +339,13 @@ def test_every_status_goes_into_check():
 
 @pytest.mark.parametrize(("part", "name"), STATUS_KEPT)
 def test_a_status_that_is_kept_is_returned_checked_or_handed_on_in_the_same_function(part, name):
-    (after,) = re.findall(rf"status = {re.escape(name)}\((.*?)(?=^\s*(?:cdef|def) |\Z)", CODE[part], re.M | re.S)
+    afters = re.findall(rf"status = {re.escape(name)}\((.*?)(?=^\s*(?:cdef|def) |\Z)", CODE[part], re.M | re.S)
+    assert afters
     if part == "workers.pxi":  # `run_job` leaves it in the job
-        (after,) = re.findall(r"cdef Outputs outcome\(.*?(?=^cdef |\Z)", CODE["runs.pxi"], re.M | re.S)
-        assert "status = run.job.status" in after
-    assert re.search(r"return status\b|check\(status\)|discard\(status\)", after)
+        afters = re.findall(r"cdef object failure_of\(.*?(?=^cdef |\Z)", CODE["runs.pxi"], re.M | re.S)
+        assert "status = run.job.status" in afters[0]
+    handled = re.compile(r"return status\b|(check|discard|error_of)\(status\)|finish_run\(\w+, status\)")
+    assert all(handled.search(after) for after in afters)
 
 
 def test_only_check_reads_and_releases_a_status():

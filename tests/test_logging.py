@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
@@ -14,6 +15,8 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper
+from test_async import wait_until
+from test_custom_ops import chain, library_source
 
 import ortx
 
@@ -294,6 +297,7 @@ def test_more_messages_than_the_list_holds_are_dropped_and_counted(attach):
     assert len(messages) == MOST_WAITING + 1
     assert messages[-1] == f"{dropped} messages of ONNX Runtime were dropped: more than {MOST_WAITING} were waiting"
     assert (handler.records[-1].levelname, handler.records[-1].category) == ("WARNING", "ortx")
+    assert [record.dropped for record in handler.records] == [0] * MOST_WAITING + [dropped]
 
     assert len(said(500)) == few  # afterwards there is room again
 
@@ -315,8 +319,194 @@ def test_what_is_said_while_a_handler_works_waits_for_it_and_is_dropped_if_it_is
     assert per_session > 500
     assert inside == MOST_WAITING
     assert handler.messages()[-1].startswith(f"{9 * per_session - MOST_WAITING} messages of ONNX Runtime were dropped")
+    open_and_close(model, log_id="afterwards")
+    place = [record.dropped > 0 for record in handler.records].index(True)
+    assert {record.logid for record in handler.records[place + 1 :]} == {"afterwards"}
     # What was said first is logged first, although it was being logged while the rest was said.
     assert {record.logid for record in handler.records[:per_session]} == {"first"}
+
+
+# --- what custom operators say: any severity, any bytes, any thread
+
+LOG = """
+#include <pthread.h>
+#define SAY(severity, text) TRY(Logger_LogMessage, logger, severity, text, "talk.cc", 7, "compute")
+"""
+GET_LOGGER = "void* logger; TRY(KernelContext_GetLogger, context, &logger);"
+
+
+@pytest.fixture
+def talking(compile_shared):
+    """Return an open session of one operator whose kernel does what it is told to, in C, and run it once."""
+    with contextlib.ExitStack() as stack:
+
+        def talking(code: str, helpers: str = "", **options) -> ortx.Session:
+            source = library_source("Double", in_compute=GET_LOGGER + code)
+            source = source.replace("static const OrtApi* api;", "static const OrtApi* api;" + LOG + helpers)
+            library = compile_shared(source, "talking")
+            session = ortx.session_from_bytes(
+                chain("Double"), {"session_log_severity_level": 0} | options, custom_op_libraries=[library]
+            )
+            return stack.enter_context(session)
+
+        yield talking
+
+
+def said_by_the_kernel(handler: Handler) -> list[logging.LogRecord]:
+    return [record for record in handler.records if record.funcName == "compute"]
+
+
+def test_each_severity_has_its_level_up_to_fatal_and_beyond(attach, talking):
+    session = talking('for (int i = -1; i < 8; i++) if (i >= 0) SAY(i, "as severe as can be");')
+    handler = attach()
+    session.run([np.ones((1, 2), np.float32)])
+    levels = [record.levelname for record in said_by_the_kernel(handler)]
+    assert levels == ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "CRITICAL", "CRITICAL", "CRITICAL"]
+    assert {record.code_location for record in said_by_the_kernel(handler)} == {"talk.cc:7 compute"}
+
+
+@pytest.mark.parametrize("severity", range(5))
+def test_a_run_can_have_a_severity_of_its_own(attach, severity):
+    handler = attach()
+    options = ortx.run_options(log_severity_level=severity)
+    for of_the_session, expected in ((4, []), (2, ["ERROR"])):
+        with ortx.session_from_bytes(models.failing(), session_log_severity_level=of_the_session) as session:
+            handler.records.clear()
+            with pytest.raises(ortx.Error):
+                session.run([FOUR])
+            assert handler.levels() == expected
+            handler.records.clear()
+            with pytest.raises(ortx.Error):
+                session.run([FOUR], None, options)
+            assert handler.levels() == (["ERROR"] if severity <= 3 else [])
+
+
+def test_bytes_that_are_no_utf8_stay_readable(attach, talking):
+    session = talking(r'SAY(2, "caf\xe9 \xf0\x9f");')
+    handler = attach()
+    session.run([np.ones((1, 2), np.float32)])
+    assert [record.getMessage() for record in said_by_the_kernel(handler)] == ["caf\\xe9 \\xf0\\x9f"]
+
+
+def test_a_long_message_arrives_whole(attach, talking):
+    session = talking(
+        "static char text[3000001]; for (int i = 0; i < 3000000; i++) text[i] = 'a' + i % 26; SAY(2, text);"
+    )
+    handler = attach()
+    session.run([np.ones((1, 2), np.float32)])
+    (record,) = said_by_the_kernel(handler)
+    alphabet = "abcdefghijklmnopqrstuvwxyz"
+    assert record.getMessage() == (alphabet * 115385)[:3000000]
+
+
+def test_messages_of_threads_that_python_does_not_know_all_arrive_each_threads_in_order(attach, talking):
+    helpers = """
+    static void* logger_of_threads;
+    static void* say(void* number) {
+      char text[32];
+      for (int i = 0; i < 200; i++) {
+        snprintf(text, sizeof text, "%ld %d", (long)number, i);
+        ((OrtStatus* (*)())api->Logger_LogMessage)(logger_of_threads, 2, text, "talk.cc", 7, "compute");
+      }
+      return NULL;
+    }
+    """
+    session = talking(
+        """
+        pthread_t threads[16];
+        logger_of_threads = logger;
+        for (long i = 0; i < 16; i++) pthread_create(&threads[i], NULL, say, (void*)i);
+        for (long i = 0; i < 16; i++) pthread_join(threads[i], NULL);
+        """,
+        "#include <stdio.h>\n" + helpers,
+    )
+    handler = attach()
+    session.run([np.ones((1, 2), np.float32)])
+    said: dict[str, list[int]] = {}
+    for record in said_by_the_kernel(handler):
+        thread, number = record.getMessage().split()
+        said.setdefault(thread, []).append(int(number))
+    assert said == {str(thread): list(range(200)) for thread in range(16)}
+
+
+# --- handlers that take long, or wait
+
+
+def test_a_failing_run_returns_after_its_message_is_out_though_another_threads_handler_is_at_work(
+    attach, failing_session
+):
+    entered, go_on, seen = threading.Event(), threading.Event(), []
+
+    def wait(record: logging.LogRecord) -> None:
+        if not entered.is_set():
+            entered.set()
+            go_on.wait(10)
+
+    handler = attach(wait)
+
+    def work(number: int) -> None:
+        if number == 1:
+            entered.wait(10)
+            threading.Timer(0.1, go_on.set).start()
+        with pytest.raises(ortx.Error):
+            failing_session.run([FOUR])
+        if number == 1:
+            seen.append(len(handler.records))
+
+    in_threads(2, work)
+    assert seen == [2]
+
+
+def test_runs_that_say_nothing_do_not_wait_for_another_threads_handler(attach, failing_session):
+    entered, done = threading.Event(), threading.Event()
+
+    def wait(record: logging.LogRecord) -> None:
+        entered.set()
+        waited.append(done.wait(10))
+
+    waited: list[bool] = []
+    attach(wait)
+
+    def work(number: int) -> None:
+        if number == 0:
+            with pytest.raises(ortx.Error):
+                failing_session.run([FOUR])
+        else:
+            entered.wait(10)
+            failing_session.run([np.ones(15, np.float32)])
+            done.set()
+
+    in_threads(2, work)
+    assert waited == [True]
+
+
+@pytest.mark.parametrize("way", ["a run in another thread", "a submitted run", "a run with a timeout"])
+def test_a_handler_may_wait_for_a_run_that_fails(attach, failing_session, way):
+    def wait(record: logging.LogRecord) -> None:
+        if len(handler.records) > 1:
+            return
+        if way == "a submitted run":
+            with pytest.raises(ortx.Error):
+                failing_session.submit([FOUR]).result(10)
+        elif way == "a run with a timeout":
+            with pytest.raises(ortx.Error):
+                failing_session.run([FOUR], timeout=10)
+        else:
+            in_threads(1, fail)
+        ended.append(True)
+
+    def fail(number: int) -> None:
+        with pytest.raises(ortx.Error):
+            failing_session.run([FOUR])
+
+    ended: list[bool] = []
+    handler = attach(wait)
+    fail(0)
+    assert ended == [True]
+    # What it caused comes after what it was called for, and before the call that began it all returns; only what the
+    # thread that completes futures has left may come a moment later.
+    assert wait_until(lambda: len(handler.records) == 2)
+    assert handler.levels() == ["ERROR"] * 2
 
 
 # --- handlers that do not behave
@@ -461,6 +651,73 @@ def test_with_basic_config_an_error_is_printed_once(in_new_process):
     assert answer is True
     assert printed.startswith("ERROR:ortx:Non-zero status code returned while running Reshape node")
     assert printed.count("Non-zero status code") == 1
+
+
+def test_a_handler_may_use_a_queue_that_the_main_thread_is_using(in_new_process):
+    # A queue's lock cannot be taken twice by one thread: a handler must not be called while the main thread has it.
+    assert in_new_process("""
+        import faulthandler, logging, logging.handlers, queue, threading
+        faulthandler.dump_traceback_later(30, exit=True)
+        shared = queue.Queue()
+        logging.getLogger("ortx").addHandler(logging.handlers.QueueHandler(shared))
+        thread = threading.Thread(target=lambda: [fail() for _ in range(100)])
+        thread.start()
+        records = 0
+        while thread.is_alive():
+            shared.put(None)
+            records += shared.get() is not None
+        while not shared.empty():
+            records += shared.get() is not None
+        print(json.dumps(records))
+    """) == (100, "")
+
+
+def test_what_no_call_has_handed_over_is_handed_over_at_exit(in_new_process, compile_shared):
+    # The message comes while the main thread sleeps and the call that it belongs to goes on.
+    library = compile_shared(
+        library_source("Double", in_compute=GET_LOGGER + 'SAY(2, "one moment"); sleep(2);').replace(
+            "static const OrtApi* api;", "static const OrtApi* api;" + LOG
+        ),
+        "sleeping",
+    )
+    answer, printed = in_new_process(f"""
+        import logging, threading, time
+        sys.setswitchinterval(10)  # so that no other thread gets a turn by chance
+        logging.basicConfig(format="%(levelname)s %(message)s")
+        session = ortx.session_from_bytes({chain("Double")!r}, custom_op_libraries=[{str(library)!r}])
+        x = np.ones((1, 2), np.float32)
+        threading.Thread(target=session.run, args=([x],), daemon=True).start()
+        print("true")
+        time.sleep(1)
+    """)
+    assert (answer, printed) == (True, "WARNING one moment\n")
+
+
+def test_a_forked_child_logs_what_happens_in_it_and_nothing_of_its_parents(in_new_process):
+    assert in_new_process("""
+        import faulthandler, logging, os, threading, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)  # that there are threads, where Python looks
+        faulthandler.dump_traceback_later(30, exit=True)
+        pid = os.getpid()
+        said = []
+
+        class Handler(logging.Handler):
+            def emit(self, record):
+                said.append(os.getpid() == pid)
+                if len(said) == 1:  # others wait meanwhile, and a child is made
+                    thread = threading.Thread(target=fail)
+                    thread.start()
+                    child = os.fork()
+                    if child == 0:
+                        os._exit(10 if fail() and said == [True, False] else 20)
+                    thread.join()
+                    answers.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+        answers = []
+        logging.getLogger("ortx").addHandler(Handler())
+        fail()
+        print(json.dumps([answers, said]))
+    """) == ([[10], [True, True]], "")
 
 
 def test_a_broken_stream_is_reported_as_the_logging_module_does(in_new_process):

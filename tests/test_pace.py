@@ -136,6 +136,21 @@ def test_runs_of_a_binding_count_until_something_else_is_bound():
         assert brief(session) == 0
 
 
+@pytest.mark.parametrize("way", ["with options", "submitted", "with a timeout"])
+def test_a_run_of_another_kind_with_another_shape_is_no_reason_to_keep_the_gil_at_that_shape(limit, way):
+    x = np.ones((3, 2), np.float32)
+    with ortx.session_from_bytes(models.square(), intra_op_num_threads=1) as session:
+        run_until_brief(session, [X])
+        match way:
+            case "with options":
+                session.run([x], None, ortx.run_options())
+            case "submitted":
+                session.submit([x]).result(10)
+            case _:
+                session.run([x], timeout=10)
+        assert brief(session) == 0
+
+
 @pytest.mark.parametrize("how", ["the option", "run options", "an operator", "a long run", "a custom-op library"])
 def test_runs_let_go_of_the_gil(how, limit):
     model, options, inputs, run_options = models.square(), {}, [X], None

@@ -44,6 +44,7 @@ PAGES: Mapping[str, tuple[str, ...]] = {
     "providers.md": (),
     "custom-ops.md": ("load_custom_op_library", "CustomOpLibrary"),
     "weights.md": ("PrepackedWeights", "SessionPool"),
+    "observability.md": ("Stats",),
     "errors.md": (
         *("Error", "ErrorCode"),
         *("Fail", "InvalidArgument", "NoSuchFile", "NoModel", "EngineError", "RuntimeException", "InvalidProtobuf"),

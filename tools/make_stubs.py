@@ -36,6 +36,7 @@ from typing_extensions import Buffer
 
 from .library import LibraryInfo
 from .modelinfo import MemoryInfo, Metadata
+from .stats import Stats
 from .valueinfo import ValueInfo
 '''
 

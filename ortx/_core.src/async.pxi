@@ -141,6 +141,7 @@ cdef class LoopInbox:
                 settle(run)
                 continue
             if run.is_given_up:  # it was about to be marshalled
+                run.session.counts.cancelled += 1
                 run.job.state = JOB_ENDED
                 return_room(run.job.queue)
                 put_away(run)

@@ -151,9 +151,9 @@ cdef class IOBinding:
         native = None
         session.end_call()
         self.busy = False
-        if first_record != NULL:
-            emit_or_discard(status)
-        check(status)
+        if status != NULL or log_is_busy:
+            finish_run(session, status)
+        session.counts.bytes_out += <int64_t>self.bytes_out
         return self.results
 
     cdef Outputs run_and_fetch(self, const OrtRunOptions* native_options):
@@ -168,35 +168,53 @@ cdef class IOBinding:
             self.session.start_call()
             status = self.call(self.held, native_options)
             self.session.end_call()
-            if first_record != NULL:
-                emit_or_discard(status)
+            if status != NULL or log_is_busy:
+                finish_run(self.session, status)
                 if self.session.is_forked:  # by a logging handler
                     self.session.opened()
-            check(status)
-            if self.results is None or self.allocates:
-                self.results = self.fetch()
-            return self.results
+            return self.fetch_results()
         finally:
             self.leave()
 
     cdef inline OrtStatus* call(self, NativeSession native, const OrtRunOptions* native_options) noexcept:
         cdef OrtStatus* status
+        cdef RunCounts* counts = &self.session.counts
+        if native.may_be_brief and native_options == default_run_options and is_known_brief(&self.pace):
+            counts.nanoseconds += self.pace.last
+            status = api.RunWithBinding(native.handle, native_options, self.handle)
+        else:
+            status = self.call_without_gil(native, native_options)
+        counts.runs += 1
+        counts.bytes_in += <int64_t>self.bytes_in
+        return status
+
+    cdef OrtStatus* call_without_gil(self, NativeSession native, const OrtRunOptions* native_options) noexcept:
+        cdef OrtStatus* status
         cdef int64_t time = 0
+        cdef RunCounts* counts = &self.session.counts
+        cdef Pace* pace = &self.pace if native_options == default_run_options else &self.other_pace
         if native.run_lock != NULL:
             with nogil:
-                status = binding_run_alone(native.run_lock, native.handle, native_options, self.handle)
-        elif not (native.may_be_brief and native_options == default_run_options):
+                status = binding_run_alone(native.run_lock, native.handle, native_options, self.handle, &time)
+            count_time(counts, time)
+        elif native.may_be_brief and pace == &self.other_pace and is_known_brief(pace):
+            counts.nanoseconds += pace.last
             with nogil:
                 status = api.RunWithBinding(native.handle, native_options, self.handle)
-        elif keeps_gil(&self.pace):
-            status = api.RunWithBinding(native.handle, native_options, self.handle)
         else:
             with nogil:
                 time = clock_ns()
                 status = api.RunWithBinding(native.handle, native_options, self.handle)
                 time = clock_ns() - time
-            note_run(&self.pace, time)
+            note_run(pace, counts, time, status)
         return status
+
+    cdef Outputs fetch_results(self):
+        """Return the outputs of a run that has just succeeded."""
+        if self.results is None or self.allocates:
+            self.results = self.fetch()
+        self.session.counts.bytes_out += <int64_t>self.bytes_out
+        return self.results
 
     def get_outputs(self) -> Outputs:
         """Return the outputs of the last run, as `run` did.
@@ -281,7 +299,7 @@ cdef class IOBinding:
         for name, (_, buffer) in self.bound_outputs.items():
             self.bind_buffer(&outputs.slots[outputs.find(name)], None if buffer is None else (<Feed>buffer).kept)
         self.generation = generation
-        self.pace.brief_runs = 0
+        self.pace.brief_runs = self.other_pace.brief_runs = 0
         return 0
 
     cdef Feed bind_buffer(self, const Slot* slot, cnp.ndarray array):
@@ -299,7 +317,7 @@ cdef class IOBinding:
 
     cdef inline void changed_inputs(self) noexcept:
         self.complete = False
-        self.pace.brief_runs = 0
+        self.pace.brief_runs = self.other_pace.brief_runs = 0
 
     cdef int changed(self) except -1:
         """Forget what was known of the outputs."""
@@ -317,7 +335,9 @@ cdef class IOBinding:
             if signature.slots[i].required and signature.names[i] not in self.bound_inputs]
         if not self.bound_outputs:
             problems.append(f"outputs: none bound; the model has {', '.join(self.session.outputs.names)}")
-        raise_problems("run_with_iobinding", problems)
+        refuse(signature, "run_with_iobinding", problems)
+        self.bytes_in = sum([(<Feed>bound).size for bound in self.bound_inputs.values()])
+        self.bytes_out = sum([(<Feed>buffer).size for _, buffer in self.bound_outputs.values() if buffer is not None])
         self.complete = True
         return 0
 
@@ -343,6 +363,7 @@ cdef class IOBinding:
                 if buffer is None:
                     value, values[i] = values[i], NULL
                     item = python_value(value, names[i])
+                    self.session.counts.bytes_out += bytes_of(item)
                     if self.session.zip_maps is not None:
                         item = zipped(item, names[i], self.session.zip_maps)
                     found.append(item if spec is None else copied_into(spec, item, names[i]))

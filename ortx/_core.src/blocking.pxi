@@ -48,7 +48,7 @@ cdef int run_here(PendingRun run) except -1:
     cdef NativeSession native
     attach_options(run)
     native = run.session.start_call() if run.binding is None else counted_call(run)
-    run.job.session, run.job.run_lock = native.handle, native.run_lock
+    enter_session(run, native)
     run.job.state = JOB_RUNNING
     with nogil:
         run_job(&run.job)

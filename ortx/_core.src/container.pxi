@@ -30,13 +30,12 @@ cdef inline bint is_plain_tensor(const Slot* slot) noexcept:
     return slot.tensor_type != ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED and slot.required and api_version >= 24
 
 
-cdef inline object declared_tensor(OrtValue* value, str name):
-    """Do the same for a plain tensor, without asking what it is."""
+cdef inline object declared_tensor(Value owner, str name):
+    """Do as `python_of` does for a plain tensor, without asking what it is."""
     cdef ONNXTensorElementDataType element_type = ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED
     cdef const int64_t* shape = NULL
     cdef size_t rank = 0
-    cdef Value owner = own_value(value)
-    check(api.GetTensorElementTypeAndShapeDataReference(value, &element_type, &shape, &rank))
+    check(api.GetTensorElementTypeAndShapeDataReference(owner.handle, &element_type, &shape, &rank))
     return array_of_shape(owner, element_type, shape, rank, name)
 
 
@@ -200,6 +199,7 @@ cdef Feed make_container(ONNXType onnx_type, list parts, ONNXTensorElementDataTy
     """Make a sequence of feeds and of arrays of an element type, or a map of two: its keys and its values."""
     cdef OrtValue* made = NULL
     cdef Py_ssize_t i, count = 0
+    cdef size_t size = 0
     cdef OrtValue** handles = <OrtValue**>malloc((len(parts) + 1) * sizeof(OrtValue*))
     if handles == NULL:
         raise MemoryError()
@@ -207,8 +207,10 @@ cdef Feed make_container(ONNXType onnx_type, list parts, ONNXTensorElementDataTy
         for part in parts:
             if type(part) is Feed:
                 handles[count] = give_away(part)
+                size += (<Feed>part).size
             else:
                 make_value(part, element_type, &handles[count])
+                size += size_in_bytes(part, element_type)
             count += 1
         check(api.CreateValue(<const OrtValue* const*>handles, <size_t>count, onnx_type, &made))
     finally:
@@ -216,7 +218,9 @@ cdef Feed make_container(ONNXType onnx_type, list parts, ONNXTensorElementDataTy
             api.ReleaseValue(handles[i])
         live_handles.value -= count
         free(handles)
-    return make_feed(made, parts)  # whose memory it looks into
+    feed = make_feed(made, parts)  # whose memory it looks into
+    feed.size = size if onnx_type == ONNX_TYPE_SEQUENCE else 0  # nor is a map counted on its way out
+    return feed
 
 
 cdef Feed make_empty_sequence(element):

@@ -98,5 +98,7 @@ cdef int ensure_env() except -1:
             with nogil:
                 check(api.CreateEnvWithCustomLogger(receive_message, NULL, severity, log_id_characters, &created))
         env, env_born = created, fork_generation
+        # Once more: what was imported since then, logging maybe, is let go of after this, and before the first one.
+        atexit.register(_deliver_at_exit)
         emit_waiting_messages()
     return 0

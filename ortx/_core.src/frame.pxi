@@ -7,6 +7,7 @@ cdef inline int frame_open(Frame* frame, Py_ssize_t inputs, Py_ssize_t outputs) 
     cdef void** at = frame.own_block
     frame.inputs_count = frame.outputs_count = frame.required_count = 0
     frame.known_shapes = True
+    frame.bytes_in = frame.bytes_out = 0
     frame.block = NULL
     if inputs + outputs > FRAME_SLOTS:
         frame.block = malloc(4 * (inputs + outputs) * sizeof(void*))
@@ -64,6 +65,7 @@ cdef inline void frame_clear(Frame* frame) noexcept:
             live_handles.value -= 1
     frame.inputs_count = frame.outputs_count = frame.required_count = 0
     frame.known_shapes = True
+    frame.bytes_in = frame.bytes_out = 0
 
 
 cdef inline void frame_close(Frame* frame) noexcept:
@@ -82,16 +84,37 @@ cdef void frame_abandon(Frame* frame) noexcept:
 # have ORT make the same value each time, for 70 ns; so a slot keeps the last one. A call takes it out of its slot, and
 # nobody else can use it meanwhile. What it points to is not looked at while it lies there, and need not exist.
 
-cdef inline bint take_value(Slot* slot, cnp.ndarray array, OrtValue** value, KeptValue** kept) except -1:
-    """Make a value over an array's memory, or take the slot's, if it is over that memory.
+cdef inline bint take_value(
+        Slot* slot, cnp.ndarray array, OrtValue** value, KeptValue** kept, size_t* size) except -1:
+    """Take the slot's value, if it is over an array's memory, or make one.
 
-    Return whether the array has the shape of the one before.
+    Add its bytes to `size`. Return whether the array has the shape of the one before.
     """
     cdef KeptValue* found = slot.kept
     cdef cnp.npy_intp* shape = cnp.PyArray_DIMS(array)
     cdef bint is_known = True
     cdef int i
+    if found == NULL or found.handle == NULL or found.data != cnp.PyArray_DATA(array):
+        return renew_value(slot, array, value, kept, size)
+    for i in range(slot.rank):
+        is_known &= found.shape[i] == shape[i]
+    if not is_known:
+        return renew_value(slot, array, value, kept, size)
+    slot.kept, kept[0], value[0] = NULL, found, found.handle
+    size[0] += found.size
+    live_handles.value += 1
+    return True
+
+
+cdef bint renew_value(
+        Slot* slot, cnp.ndarray array, OrtValue** value, KeptValue** kept, size_t* size) except -1:
+    """Make a value over an array's memory, in place of the slot's."""
+    cdef KeptValue* found = slot.kept
+    cdef cnp.npy_intp* shape = cnp.PyArray_DIMS(array)
+    cdef bint is_known = True
+    cdef int i
     kept[0] = NULL
+    size[0] += size_in_bytes(array, slot.element_type)
     if slot.rank < 0:
         make_value(array, slot.element_type, value)
         return False
@@ -105,14 +128,11 @@ cdef inline bint take_value(Slot* slot, cnp.ndarray array, OrtValue** value, Kep
     else:
         for i in range(slot.rank):
             is_known &= found.shape[i] == shape[i]
-        if is_known and found.data == cnp.PyArray_DATA(array):
-            slot.kept, kept[0], value[0] = NULL, found, found.handle
-            live_handles.value += 1
-            return True
         api.ReleaseValue(found.handle)
         found.handle = NULL
     make_value(array, slot.element_type, &found.handle)
     found.data = cnp.PyArray_DATA(array)
+    found.size = size_in_bytes(array, slot.element_type)
     for i in range(slot.rank):
         found.shape[i] = shape[i]
     slot.kept, kept[0], value[0] = NULL, found, found.handle
@@ -132,7 +152,8 @@ cdef inline void drop_value(OrtValue* value, KeptValue* kept) noexcept:
 
 cdef inline int add_input(Frame* frame, Slot* slot, cnp.ndarray array) except -1:
     cdef Py_ssize_t i = frame.inputs_count
-    frame.known_shapes &= take_value(slot, array, &frame.inputs[i], &frame.kept_inputs[i])
+    frame.known_shapes &= take_value(
+        slot, array, &frame.inputs[i], &frame.kept_inputs[i], &frame.bytes_in)
     frame.required_count += slot.required
     frame.input_names[i] = slot.name
     frame.input_arrays[i] = <PyObject*>array
@@ -145,6 +166,7 @@ cdef int add_feed(Frame* frame, const Slot* slot, Feed feed) except -1:
     """Add an input that was made of something else than an array that fits."""
     cdef Py_ssize_t i = frame.inputs_count
     frame.required_count += slot.required
+    frame.bytes_in += feed.size
     frame.input_names[i] = slot.name
     frame.inputs[i] = give_away(feed)
     frame.kept_inputs[i] = NULL
@@ -168,7 +190,7 @@ cdef inline int add_output(Frame* frame, Slot* slot, cnp.ndarray array) except -
     frame.output_arrays[i] = NULL
     frame.kept_outputs[i] = NULL
     if array is not None and is_written_in_place(slot):
-        take_value(slot, array, &frame.outputs[i], &frame.kept_outputs[i])
+        take_value(slot, array, &frame.outputs[i], &frame.kept_outputs[i], &frame.bytes_out)
         frame.output_arrays[i] = <PyObject*>array
         Py_INCREF(array)
     frame.outputs_count = i + 1

@@ -14,7 +14,7 @@ cdef Outputs marshal_run(
         problems = []
         add_any_inputs(frame, input_signature, inputs, problems)
         add_output_names(frame, output_signature, names, problems)
-        raise_problems(function, problems)
+        refuse(input_signature, function, problems)
     return make_outputs(names, None)
 
 
@@ -39,7 +39,7 @@ cdef Outputs marshal_run_into(
         result = add_any_outputs(frame, output_signature, outputs, problems)
     if problems is not None:
         find_overlaps(frame, problems)
-        raise_problems("run_into", problems)
+        refuse(input_signature, "run_into", problems)
     return result
 
 
@@ -54,26 +54,31 @@ cdef inline tuple simple_names(Frame* frame, Signature signature, values):
     return signature.names[:frame.outputs_count]
 
 
-cdef tuple names_argument(names):
+cdef tuple names_argument(Signature inputs, names):
     if isinstance(names, str) or not isinstance(names, Iterable):
         hint = f": write [{names!r}]" if isinstance(names, str) else ""
+        inputs.refused += 1
         raise InvalidType(f"output_names: got {shown(names)}; expected a list of names{hint}")
     names = tuple(names)
     if not names:
+        inputs.refused += 1
         raise CallError("output_names: got an empty list; expected names of outputs, or None for all")
     if len(names) > 1:  # ORT would give one buffer to both
         seen = set()
         for name in names:
             if isinstance(name, str):
                 if name in seen:
+                    inputs.refused += 1
                     raise CallError(f"output_names: {name!r} is asked for twice")
                 seen.add(name)
     return names
 
 
-cdef int raise_problems(str function, list problems) except -1:
+cdef int refuse(Signature inputs, str function, list problems) except -1:
+    """Raise what is wrong with a call, which is counted, if anything is."""
     if not problems:
         return 0
+    inputs.refused += 1
     if len(problems) == 1:
         raise CallError(f"{function}: {problems[0]}", problems)
     raise CallError(f"{function}: {len(problems)} problems:" + "".join([f"\n  - {p}" for p in problems]), problems)
@@ -317,6 +322,7 @@ cdef Outputs unmarshal(Frame* frame, Outputs outputs, Session session):
     """Put an array over each output that ORT allocated; the others are the caller's own objects already."""
     cdef Py_ssize_t i
     cdef OrtValue* value
+    cdef Value owner
     cdef tuple values = PyTuple_New(frame.outputs_count)
     cdef Signature passed_through = session.passed_through
     cdef dict zip_maps = session.zip_maps
@@ -332,12 +338,12 @@ cdef Outputs unmarshal(Frame* frame, Outputs outputs, Session session):
         else:
             value = frame.outputs[i]
             frame.outputs[i] = NULL
+            owner = own_value(value)
             if slots != NULL and outputs._values is None and is_plain_tensor(&slots[i]):
-                item = declared_tensor(value, <str>PyTuple_GET_ITEM(outputs._names, i))
-                Py_INCREF(item)
-                PyTuple_SET_ITEM(values, i, item)
-                continue
-            item = python_value(value, outputs._names[i])
+                item = declared_tensor(owner, <str>PyTuple_GET_ITEM(outputs._names, i))
+            else:
+                item = python_of(owner, outputs._names[i])
+            frame.bytes_out += owner.size if owner.size else <size_t>bytes_of(item)
             if zip_maps is not None:
                 item = zipped(item, outputs._names[i], zip_maps)
             # ORT hands the input's own buffer back for such an output, which nothing would keep alive.
@@ -348,6 +354,7 @@ cdef Outputs unmarshal(Frame* frame, Outputs outputs, Session session):
         Py_INCREF(item)
         PyTuple_SET_ITEM(values, i, item)
     outputs._values = values
+    session.counts.bytes_out += <int64_t>frame.bytes_out
     return outputs
 
 

@@ -73,6 +73,7 @@ cdef NativeSession open_native(str function, table, str source, str path, Py_buf
     session.is_large = is_large
     if not session.table.concurrent_runs:
         session.run_lock = make_run_lock()
+        session.may_be_brief = False  # it may wait
     return session
 
 

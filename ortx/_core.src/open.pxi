@@ -193,6 +193,7 @@ cdef Session open_session(str function, table, str source, str path, model, Py_b
     """Make a session from a file, or from the buffer `view` of `model`."""
     cdef Session session = Session.__new__(Session)
     session.source, session.given = source, with_absolute_paths(table)
+    session.opened_at, session.opened_at_ns = time.time(), clock_ns()
     if path is not None:
         session.path, session.file_state = os.path.abspath(path), state_of_file(path)
     session.model = model if table.keep_model else None

@@ -69,3 +69,13 @@ cdef inline Outputs make_outputs(tuple names, tuple values):
     outputs._names = names
     outputs._values = values
     return outputs
+
+
+cdef int64_t bytes_of(item) except -1:
+    """Return how many bytes of numbers an output has, as numpy has them; strings and maps have none."""
+    if isinstance(item, numpy.ndarray):
+        return 0 if cnp.PyArray_TYPE(item) == cnp.NPY_OBJECT else cnp.PyArray_NBYTES(item)
+    if isinstance(item, list):
+        return sum([bytes_of(element) for element in item])
+    values = getattr(item, "values", None)  # of a sparse tensor; a dict's is a method
+    return bytes_of(values) if isinstance(values, numpy.ndarray) else 0

@@ -4,13 +4,8 @@
 # changes hands at each run, which costs several microseconds each time: together they are slower than one alone. So a
 # run keeps it if the model's cost follows from the shapes of its inputs (operators.py), these are those of the last
 # runs, and those took less than `brief_limit`. Every TIMED_EVERY-th run lets go of it nevertheless, and is timed again.
-
-cdef extern from "<time.h>" nogil:
-    cdef struct timespec:
-        long long tv_sec
-        long tv_nsec
-    int timespec_get(timespec* time, int base)
-    int TIME_UTC
+# A run that is not timed counts as long as the last one that was: two looks at the clock cost 50 ns, or 300 where the
+# clock is a system call.
 
 cdef int64_t brief_limit = 20000  # nanoseconds
 
@@ -20,7 +15,7 @@ cdef enum:
     MOST_NODES = 32     # of a model that is looked at
 
 
-cdef inline bint keeps_gil(Pace* pace) noexcept:
+cdef inline bint is_known_brief(Pace* pace) noexcept:
     """Whether the next run is known to be brief. If not, it is to be timed, and `note_run` told."""
     if pace.brief_runs < BRIEF_ENOUGH:
         return False
@@ -28,34 +23,40 @@ cdef inline bint keeps_gil(Pace* pace) noexcept:
     return pace.until_timed > 0
 
 
-cdef inline void note_run(Pace* pace, int64_t nanoseconds) noexcept:
-    if not 0 <= nanoseconds < brief_limit:
+cdef inline void note_run(Pace* pace, RunCounts* counts, int64_t nanoseconds, OrtStatus* status) noexcept:
+    count_time(counts, nanoseconds)
+    pace.last = nanoseconds
+    if status != NULL or nanoseconds >= brief_limit:  # the next one may not fail, or not be terminated, and take longer
         pace.brief_runs = 0
     elif pace.brief_runs < BRIEF_ENOUGH:
         pace.brief_runs += 1
     pace.until_timed = TIMED_EVERY
 
 
-cdef inline int64_t clock_ns() noexcept nogil:
-    cdef timespec time
-    timespec_get(&time, TIME_UTC)
-    return <int64_t>time.tv_sec * 1000000000 + time.tv_nsec
+cdef inline void count_time(RunCounts* counts, int64_t nanoseconds) noexcept:
+    counts.timed += 1
+    counts.nanoseconds += nanoseconds
+    if nanoseconds > counts.longest:
+        counts.longest = nanoseconds
 
 
 cdef inline OrtStatus* run_at_pace(
-        Pace* pace, Frame* frame, OrtSession* session, const OrtRunOptions* run_options) noexcept:
-    """Run a frame, with the GIL if the run is known to be brief."""
+        Pace* pace, RunCounts* counts, Frame* frame, OrtSession* session, const OrtRunOptions* run_options) noexcept:
+    """Run a frame, with the GIL if the run is known to be brief and has no options of its own."""
     cdef OrtStatus* status
     cdef int64_t time
-    if not frame.known_shapes:
-        pace.brief_runs = 0
-    if keeps_gil(pace):
-        return frame_run(frame, session, run_options)
+    if is_known_brief(pace):
+        counts.nanoseconds += pace.last
+        if run_options == default_run_options:
+            return frame_run(frame, session, run_options)
+        with nogil:
+            status = frame_run(frame, session, run_options)
+        return status
     with nogil:
         time = clock_ns()
         status = frame_run(frame, session, run_options)
         time = clock_ns() - time
-    note_run(pace, time)
+    note_run(pace, counts, time, status)
     return status
 
 

@@ -63,7 +63,7 @@ cdef int marshal_pending(PendingRun run, inputs, output_names) except -1:
             binding.rebind_allocated()
         run.job.binding = binding.handle
         return 0
-    names = None if output_names is None else names_argument(output_names)
+    names = None if output_names is None else names_argument(session.inputs, output_names)
     frame_open(&run.frame, session.inputs.count, session.outputs.count if names is None else len(names))
     run.is_marshalled = True
     run.outputs = marshal_run(run.function, &run.frame, session.inputs, session.outputs, inputs, names)
@@ -87,16 +87,28 @@ cdef int queue_run(PendingRun run) except -1:
     attach_options(run)
     run.native = run.session.opened() if run.binding is None else run.binding.held
     run.session.opened()
-    run.job.session, run.job.run_lock = run.native.handle, run.native.run_lock
+    enter_session(run, run.native)
     run.session.pending_runs.add(run)
     enqueue(run.job.queue, &run.job)  # with the GIL: `close` either forbids the run or waits for it
     return 0
 
 
+cdef inline void enter_session(PendingRun run, NativeSession native) noexcept:
+    """Say where the job is to run, and whether it is to be timed."""
+    run.job.session, run.job.run_lock = native.handle, native.run_lock
+    if run.binding is None and not run.frame.known_shapes:
+        run.session.pace.brief_runs = run.session.other_pace.brief_runs = 0
+    run.job.is_timed = not (native.may_be_brief and is_known_brief(pace_of(run)))
+
+
+cdef inline Pace* pace_of(PendingRun run) noexcept:
+    return &run.session.other_pace if run.binding is None else &run.binding.other_pace
+
+
 cdef int attach_options(PendingRun run) except -1:
     """Let the run be stopped by its caller's options, of which it has a copy."""
     if run.job.deadline <= monotonic_seconds():
-        raise timeout_error(run, " before it began")
+        raise counted_timeout(run)
     if run.run_options is not None and run.job.own_options != NULL:
         if run.run_options.derived is None:
             run.run_options.derived = set()
@@ -124,31 +136,59 @@ cdef inline PendingRun received(Job* job):
 
 cdef Outputs outcome(PendingRun run):
     """Return the outputs of a run that has ended, or raise what it ended with."""
-    cdef OrtStatus* status = run.job.status
     cdef IOBinding binding = run.binding
     if run.born != fork_generation:
         refuse_inherited(f"the run of {run.session.source}", run.born, "open a session here and run that")
-    run.job.status = NULL
     if run.is_marshalled:
         frame_release_inputs(&run.frame)
-    emit_or_discard(status)
-    if status == NULL and run.job.session == NULL:
-        raise timeout_error(run, " before it began")
-    try:
-        check(status)
-    except RunCancelled:
-        if run.job.stopped_by != STOPPED_BY_DEADLINE:
-            raise
-        raise timeout_error(run, "") from None
+    problem = failure_of(run)
+    if log_is_busy:
+        # Neither the thread that completes futures nor one with an event loop may wait: a handler may wait for them.
+        emit_messages(waits=problem is not None and run.future is None, may_wait=run.future is None)
+    if problem is not None:
+        raise problem
     if binding is not None:
-        if binding.results is None or binding.allocates:
-            binding.results = binding.fetch()
-        return binding.results
+        return binding.fetch_results()
     return unmarshal(&run.frame, run.outputs, run.session)
+
+
+cdef object failure_of(PendingRun run):
+    """Return the error that a run has ended with, or None; it is counted."""
+    cdef OrtStatus* status = run.job.status
+    run.job.status = NULL
+    if status != NULL:
+        problem = error_of(status)
+        if isinstance(problem, RunCancelled) and run.job.stopped_by == STOPPED_BY_DEADLINE:
+            problem = timeout_error(run, "")
+    elif run.job.session == NULL:
+        problem = timeout_error(run, " before it began")
+        if run.job.stopped_by == STOPPED_BY_CALLER:  # nobody will see it
+            problem = RunCancelled(f"{run.function}: cancelled before it began")
+    else:
+        return None
+    pace_of(run).brief_runs = 0  # the next one may not be stopped, and take longer
+    count_error(run.session, problem)
+    return problem
+
+
+cdef object counted_timeout(PendingRun run):
+    problem = timeout_error(run, " before it began")
+    count_error(run.session, problem)
+    return problem
 
 
 cdef object timeout_error(PendingRun run, str what):
     return RunTimeout(f"{run.function}: ended by its timeout of {run.timeout:g} s{what}")
+
+
+cdef inline void count_ended(PendingRun run) noexcept:
+    cdef RunCounts* counts = &run.session.counts
+    counts.runs += 1
+    counts.bytes_in += <int64_t>(run.frame.bytes_in if run.binding is None else run.binding.bytes_in)
+    if run.job.is_timed:
+        note_run(pace_of(run), counts, run.job.nanoseconds, NULL)
+    else:
+        counts.nanoseconds += pace_of(run).last
 
 
 cdef int put_away(PendingRun run) except -1:
@@ -157,8 +197,11 @@ cdef int put_away(PendingRun run) except -1:
     if run.born != fork_generation:  # all of it is the parent's
         return 0
     clear_deadline(&run.job)
-    discard(run.job.status)
-    run.job.status = NULL
+    if run.job.status != NULL:  # of a run whose outcome nobody wants any more
+        failure_of(run)
+    if run.job.session != NULL:
+        count_ended(run)
+        run.job.session = NULL
     if run.session.pending_runs is not None:
         run.session.pending_runs.discard(run)
     if run.run_options is not None and run.run_options.derived is not None:

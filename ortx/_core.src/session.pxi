@@ -72,12 +72,12 @@ cdef class Session:
         if self.is_closed:
             self.opened()  # raises
         cdef const OrtRunOptions* native_options = native_run_options(run_options)
-        cdef tuple names = None if output_names is None else names_argument(output_names)
+        cdef tuple names = None if output_names is None else names_argument(self.inputs, output_names)
         outputs_count = self.outputs.count if names is None else PyTuple_GET_SIZE(names)
         frame_open(&frame, self.inputs.count, outputs_count)
         try:
             outputs = marshal_run("run", &frame, self.inputs, self.outputs, inputs, names)
-            self.call(&frame, native_options)
+            run_frame(self, &frame, native_options)
             return unmarshal(&frame, outputs, self)
         finally:
             frame_close(&frame)
@@ -126,7 +126,7 @@ cdef class Session:
         frame_open(&frame, self.inputs.count, self.outputs.count)
         try:
             results = marshal_run_into(&frame, self.inputs, self.outputs, inputs, outputs)
-            self.call(&frame, native_options)
+            run_frame(self, &frame, native_options)
             return unmarshal(&frame, results, self)
         finally:
             frame_close(&frame)
@@ -213,30 +213,6 @@ cdef class Session:
         closed. Stands for ``CreateIoBinding``.
         """
         return make_io_binding(self)
-
-    cdef int call(self, Frame* frame, const OrtRunOptions* native_options) except -1:
-        """Make the native call; `close` waits for it."""
-        cdef OrtStatus* status
-        if self.is_closed and self.is_forked:  # by what has converted an input
-            frame_abandon(frame)
-        cdef NativeSession native = self.start_call()
-        if native.run_lock != NULL:
-            with nogil:
-                status = frame_run_alone(native.run_lock, frame, native.handle, native_options)
-        elif native.may_be_brief and native_options == default_run_options:
-            status = run_at_pace(&self.pace, frame, native.handle, native_options)
-        else:
-            with nogil:
-                status = frame_run(frame, native.handle, native_options)
-        native = None  # the last reference, if the session was opened anew meanwhile
-        self.end_call()
-        # No Python code above: whatever runs from here on, a logging handler for one, may close this session.
-        if first_record != NULL:
-            emit_or_discard(status)
-            if self.is_forked:
-                frame_abandon(frame)
-                self.opened()
-        return check(status)
 
     cdef inline NativeSession start_call(self):
         """Count a native call that `close` will wait for. No Python code may run until `end_call`."""
@@ -345,6 +321,13 @@ cdef class Session:
         from . import options
         return options.as_table(self.table)
 
+    def stats(self) -> Stats:
+        """Return what the session has done since it was opened, in whatever way it was run, as a `Stats`.
+
+        Counting costs a run some ten instructions. Callable from any thread, also of a closed session.
+        """
+        return session_stats(self)
+
     def metadata(self) -> Metadata:
         """Return what the model's author wrote into it, as a `Metadata`.
 
@@ -439,7 +422,7 @@ cdef class Session:
         """Use another native session, with its options, from the next call on."""
         self.table, self.provider_names = native.table, native.provider_names
         self.generation += 1
-        self.pace.brief_runs = 0
+        self.pace.brief_runs = self.other_pace.brief_runs = 0
         self.native = native
         return 0
 

@@ -40,6 +40,7 @@ cdef Feed make_sparse_value(sparse, ONNXTensorElementDataType element_type):
         cpu_memory_info, cnp.PyArray_DATA(values), dense_shape, rank, <const int64_t*>cnp.PyArray_DIMS(values),
         <size_t>cnp.PyArray_NDIM(values), number_to_create(element_type), &made))
     feed = make_feed(made, (values, indices, begins))
+    feed.size = <size_t>cnp.PyArray_NBYTES(values)
     if sparse_format == ORT_SPARSE_COO:
         check(api.UseCooIndices(made, <int64_t*>cnp.PyArray_DATA(indices), <size_t>cnp.PyArray_SIZE(indices)))
     elif sparse_format == ORT_SPARSE_CSRC:

@@ -15,7 +15,12 @@ cdef inline void discard(OrtStatus* status) noexcept nogil:
 
 cdef int raise_status(OrtStatus* status) except -1 with gil:
     """Raise the exception for `status`, which is released."""
+    raise error_of(status)
+
+
+cdef object error_of(OrtStatus* status):
+    """Make the exception for `status`, which is released."""
     code = <int>api.GetErrorCode(status)
     message = api.GetErrorMessage(status).decode("utf-8", "replace").rstrip()
     api.ReleaseStatus(status)
-    raise error_from_status(code, message)
+    return error_from_status(code, message)

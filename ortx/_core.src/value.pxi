@@ -78,7 +78,9 @@ cdef inline Feed feed_over(cnp.ndarray array, ONNXTensorElementDataType element_
     cdef OrtValue* value = NULL
     make_value(array, element_type, &value)
     live_handles.value -= 1  # make_feed counts it
-    return make_feed(value, array)
+    feed = make_feed(value, array)
+    feed.size = size_in_bytes(array, element_type)
+    return feed
 
 
 cdef inline OrtValue* give_away(Feed feed) noexcept:
@@ -207,6 +209,7 @@ cdef Feed make_packed_value(cnp.ndarray array, ONNXTensorElementDataType element
     """Make a tensor of elements that are smaller than a byte, of a C-contiguous array with one byte for each."""
     cdef void* data = NULL
     feed = make_tensor_of(array, element_type)
+    feed.size = <size_t>cnp.PyArray_NBYTES(array)
     check(api.GetTensorMutableData(feed.handle, &data))
     pack(<unsigned char*>cnp.PyArray_DATA(array), <unsigned char*>data, cnp.PyArray_SIZE(array), bits_of(element_type))
     return feed

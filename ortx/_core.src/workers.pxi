@@ -118,6 +118,7 @@ cdef inline void append_job(JobList* jobs, Job* job) noexcept nogil:
     else:
         jobs.last.after = job
     jobs.last = job
+    jobs.count += 1
 
 
 cdef inline void remove_job(JobList* jobs, Job* job) noexcept nogil:
@@ -129,6 +130,7 @@ cdef inline void remove_job(JobList* jobs, Job* job) noexcept nogil:
         jobs.last = job.before
     else:
         job.after.before = job.before
+    jobs.count -= 1
 
 
 cdef inline bint reserve_room(RunQueue* queue, Job* job) noexcept nogil:
@@ -234,15 +236,19 @@ cdef void take_back(Job* job) noexcept nogil:
 # --- the workers ----------------------------------------------------------------------------------------------------
 
 cdef inline void run_job(Job* job) noexcept nogil:
+    cdef int64_t start = clock_ns() if job.is_timed else 0
     if job.run_lock != NULL:
         if job.binding != NULL:
-            job.status = binding_run_alone(job.run_lock, job.session, job.options, job.binding)
+            job.status = binding_run_alone(job.run_lock, job.session, job.options, job.binding, &job.nanoseconds)
         else:
-            job.status = frame_run_alone(job.run_lock, job.frame, job.session, job.options)
-    elif job.binding != NULL:
+            job.status = frame_run_alone(job.run_lock, job.frame, job.session, job.options, &job.nanoseconds)
+        return
+    if job.binding != NULL:
         job.status = api.RunWithBinding(job.session, job.options, job.binding)
     else:
         job.status = frame_run(job.frame, job.session, job.options)
+    if job.is_timed:
+        job.nanoseconds = clock_ns() - start
 
 
 cdef bint work(RunQueue* queue, Worker* me) noexcept nogil:
