@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := setup.py pyproject.toml $(wildcard ortx/*.pyx ortx/*.pxd ortx/_core.src/* ortx/include/*)
 
 .DEFAULT_GOAL := test
-.PHONY: demo test bench bench-growth bench-options publish instructions lint stubs clean
+.PHONY: demo test bench bench-growth bench-options bench-loading leaks publish instructions lint stubs clean
 
 demo: $(VENV)/with-demo ## build, install, and identify the files of this repository
 	$(BIN)/python examples/identify_files.py .
@@ -24,6 +24,12 @@ bench-growth: $(VENV)/with-bench ## how a call's cost grows with inputs, outputs
 
 bench-options: $(VENV)/with-bench ## what each option and preset is worth; written into docs/tuning.md
 	$(BIN)/python -m benchmarks.options --write-docs
+
+bench-loading: $(VENV)/with-bench ## memory that loading a model of 500 MB takes; written into docs/memory.md
+	$(BIN)/python -m benchmarks.loading --write-docs
+
+leaks: $(VENV)/with-test ## a million runs of each way of running; memory has to stay what it was; an hour and more
+	$(BIN)/python -m benchmarks.leaks --runs 1000000 --json $(RESULTS)/leaks.json
 
 publish: $(VENV)/with-bench ## write what these two have measured into the README and docs/performance.md
 	$(BIN)/python -m benchmarks.publish $(RESULTS)/result.json --growth $(RESULTS)/growth.json

@@ -31,14 +31,14 @@ class NoMarkers(ValueError):
 # --- pages ------------------------------------------------------------------------------------------------------------
 
 
-def markers(name: str) -> tuple[str, str]:
+def markers(name: str, command: str = "benchmarks.publish") -> tuple[str, str]:
     """Return the comments around a block: definitions of links, of which no reader sees anything."""
-    return f"[//]: # ({name}: written by `python -m benchmarks.publish`, do not edit)", f"[//]: # (end of {name})"
+    return f"[//]: # ({name}: written by `python -m {command}`, do not edit)", f"[//]: # (end of {name})"
 
 
-def replaced(page: str, name: str, block: str) -> str:
+def replaced(page: str, name: str, block: str, command: str = "benchmarks.publish") -> str:
     """Return the page with another block between the markers."""
-    first, last = markers(name)
+    first, last = markers(name, command)
     if page.count(first) != 1 or page.count(last) != 1 or page.index(first) > page.index(last):
         raise NoMarkers(f"expected once, in this order: {first} and {last}")
     return page[: page.index(first) + len(first)] + f"\n\n{block.strip()}\n\n" + page[page.index(last) :]

@@ -151,6 +151,8 @@ cdef class RunOptions:
 
     cdef int require_own(self) except -1
 
+    cdef int renew(self) except -1
+
 
 cdef class OptionTexts:
     cdef size_t count
@@ -186,6 +188,7 @@ cdef class NativeSession:
     cdef bint is_large              # so memory is given back to the system with it
     cdef PrepackedWeights prepacked_weights     # the session reads from it
     cdef dict initializers          # name -> the array that the session reads in place of the model's
+    cdef dict external_data         # file -> memoryview of the buffer that the session reads; None: it has read them
     cdef object table               # options.SessionOptions in effect
     cdef tuple zip_maps             # modelfile.ZipMap: nodes that the native model lacks, and ortx stands in for
     cdef tuple provider_names       # the CPU last
@@ -230,6 +233,7 @@ cdef class Session:
     cdef str source                 # the model's path, or how many bytes it was made of; for messages
     cdef str path                   # absolute path of the model, to open it anew; None if it came from memory
     cdef tuple file_state           # of that file when the session was opened: it must not have changed
+    cdef bint had_external_data     # weights came from buffers, which may have been let go
     cdef object model               # the buffer that it came from, to open it anew; None unless that was asked for
     cdef dict dynamic_options       # what was set since it was opened; None: nothing
     cdef int generation             # how often it was opened: bindings are made anew for another native session

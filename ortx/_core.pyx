@@ -46,8 +46,8 @@ import numpy
 
 from .errors import (
     CallError, EpFail, Error, ForkedSession, InvalidArgument, InvalidProtobuf, InvalidType, LibraryError, NoSuchFile,
-    NotPicklable, NotSupported, OptionError, OptionTypeError, ProviderFallbackWarning, RunCancelled, RunTimeout,
-    SessionClosed, code_name, error_from_status, nearest, shown, warn)
+    NotPicklable, NotSupported, OptionError, OptionTypeError, OutOfMemory, ProviderFallbackWarning, RunCancelled,
+    RunTimeout, SessionClosed, code_name, error_from_status, nearest, shown, warn)
 
 # The other leaves are imported where they are first needed: together they cost more than all else in `import ortx`.
 
@@ -95,6 +95,7 @@ include "_core.src/options.pxi"   # OrtSessionOptions and OrtRunOptions
 include "_core.src/providers.pxi" # execution providers: appending them to the options
 include "_core.src/customop.pxi"  # custom-op libraries: loading them, and registering them in the options
 include "_core.src/weights.pxi"   # prepacked weights and shared initializers
+include "_core.src/externaldata.pxi" # files with weights that are in memory
 include "_core.src/outputs.pxi"   # what a call returns
 include "_core.src/modelinfo.pxi" # OrtModelMetadata, and OrtMemoryInfo of inputs and outputs
 include "_core.src/frame.pxi"     # the C side of one call: its names and values, and the run itself

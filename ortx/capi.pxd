@@ -118,44 +118,27 @@ cdef extern from "ortx_capi.h" nogil:
         ORT_SPARSE_CSR_OUTER_INDICES
         ORT_SPARSE_BLOCK_SPARSE_INDICES
 
-    ctypedef struct OrtEnv:
-        pass
-    ctypedef struct OrtMapTypeInfo:
-        pass
-    ctypedef struct OrtMemoryInfo:
-        pass
-    ctypedef struct OrtOptionalTypeInfo:
-        pass
-    ctypedef struct OrtRunOptions:
-        pass
-    ctypedef struct OrtSequenceTypeInfo:
-        pass
-    ctypedef struct OrtSession:
-        pass
-    ctypedef struct OrtSessionOptions:
-        pass
-    ctypedef struct OrtStatus:
-        pass
-    ctypedef struct OrtTensorTypeAndShapeInfo:
-        pass
-    ctypedef struct OrtThreadingOptions:
-        pass
-    ctypedef struct OrtTypeInfo:
-        pass
-    ctypedef struct OrtValue:
-        pass
-    ctypedef struct OrtModelMetadata:
-        pass
-    ctypedef struct OrtIoBinding:
-        pass
-    ctypedef struct OrtCUDAProviderOptionsV2:
-        pass
-    ctypedef struct OrtTensorRTProviderOptionsV2:
-        pass
-    ctypedef struct OrtPrepackedWeightsContainer:
-        pass
-    ctypedef struct OrtAllocator:
-        pass
+    ctypedef struct OrtEnv: pass
+    ctypedef struct OrtMapTypeInfo: pass
+    ctypedef struct OrtMemoryInfo: pass
+    ctypedef struct OrtOptionalTypeInfo: pass
+    ctypedef struct OrtRunOptions: pass
+    ctypedef struct OrtSequenceTypeInfo: pass
+    ctypedef struct OrtSession: pass
+    ctypedef struct OrtSessionOptions: pass
+    ctypedef struct OrtStatus: pass
+    ctypedef struct OrtTensorTypeAndShapeInfo: pass
+    ctypedef struct OrtThreadingOptions: pass
+    ctypedef struct OrtTypeInfo: pass
+    ctypedef struct OrtValue: pass
+    ctypedef struct OrtModelMetadata: pass
+    ctypedef struct OrtIoBinding: pass
+    ctypedef struct OrtCUDAProviderOptionsV2: pass
+    ctypedef struct OrtTensorRTProviderOptionsV2: pass
+    ctypedef struct OrtPrepackedWeightsContainer: pass
+    ctypedef struct OrtArenaCfg: pass
+    ctypedef struct OrtKeyValuePairs: pass
+    ctypedef struct OrtAllocator: pass
 
     ctypedef void (*OrtLoggingFunction)(
         void* param, OrtLoggingLevel severity, const char* category, const char* logid,
@@ -268,6 +251,7 @@ cdef extern from "ortx_capi.h" nogil:
         OrtStatus* (*CreateValue)(
             const OrtValue* const* values, size_t num_values, ONNXType value_type, OrtValue** out) noexcept nogil
         void (*ReleaseStatus)(OrtStatus* input) noexcept nogil
+        void (*ReleaseMemoryInfo)(OrtMemoryInfo* input) noexcept nogil
         void (*ReleaseSession)(OrtSession* input) noexcept nogil
         void (*ReleaseValue)(OrtValue* input) noexcept nogil
         void (*ReleaseRunOptions)(OrtRunOptions* input) noexcept nogil
@@ -312,6 +296,9 @@ cdef extern from "ortx_capi.h" nogil:
         OrtStatus* (*ReleaseAvailableProviders)(char** ptr, int providers_length) noexcept nogil
         OrtStatus* (*AddSessionConfigEntry)(
             OrtSessionOptions* options, const char* config_key, const char* config_value) noexcept nogil
+        OrtStatus* (*CreateAllocator)(
+            const OrtSession* session, const OrtMemoryInfo* mem_info, OrtAllocator** out) noexcept nogil
+        void (*ReleaseAllocator)(OrtAllocator* input) noexcept nogil
         OrtStatus* (*RunWithBinding)(
             OrtSession* session, const OrtRunOptions* run_options, const OrtIoBinding* binding_ptr) noexcept nogil
         OrtStatus* (*CreateIoBinding)(OrtSession* session, OrtIoBinding** out) noexcept nogil
@@ -327,6 +314,8 @@ cdef extern from "ortx_capi.h" nogil:
             size_t* output_count) noexcept nogil
         void (*ClearBoundInputs)(OrtIoBinding* binding_ptr) noexcept nogil
         void (*ClearBoundOutputs)(OrtIoBinding* binding_ptr) noexcept nogil
+        OrtStatus* (*CreateAndRegisterAllocator)(
+            OrtEnv* env, const OrtMemoryInfo* mem_info, const OrtArenaCfg* arena_cfg) noexcept nogil
         OrtStatus* (*SessionGetProfilingStartTimeNs)(const OrtSession* session, uint64_t* out) noexcept nogil
         OrtStatus* (*SetGlobalIntraOpNumThreads)(
             OrtThreadingOptions* tp_options, int intra_op_num_threads) noexcept nogil
@@ -337,8 +326,12 @@ cdef extern from "ortx_capi.h" nogil:
         OrtStatus* (*CreateEnvWithCustomLoggerAndGlobalThreadPools)(
             OrtLoggingFunction logging_function, void* logger_param, OrtLoggingLevel log_severity_level,
             const char* logid, const OrtThreadingOptions* tp_options, OrtEnv** out) noexcept nogil
+        void (*ReleaseArenaCfg)(OrtArenaCfg* input) noexcept nogil
         OrtStatus* (*ModelMetadataGetGraphDescription)(
             const OrtModelMetadata* model_metadata, OrtAllocator* allocator, char** value) noexcept nogil
+        OrtStatus* (*CreateArenaCfgV2)(
+            const char* const* arena_config_keys, const size_t* arena_config_values, size_t num_keys,
+            OrtArenaCfg** out) noexcept nogil
         OrtStatus* (*AddRunConfigEntry)(
             OrtRunOptions* options, const char* config_key, const char* config_value) noexcept nogil
         OrtStatus* (*CreatePrepackedWeightsContainer)(OrtPrepackedWeightsContainer** out) noexcept nogil
@@ -418,8 +411,17 @@ cdef extern from "ortx_capi.h" nogil:
             OrtValue* value, size_t index, size_t length_in_bytes, char** buffer) noexcept nogil
         const char* (*GetBuildInfoString)() noexcept nogil
         OrtStatus* (*SetDeterministicCompute)(OrtSessionOptions* options, bint value) noexcept nogil
+        OrtStatus* (*AddExternalInitializersFromFilesInMemory)(
+            OrtSessionOptions* options, const ORTCHAR_T* const* external_initializer_file_names,
+            char* const* external_initializer_file_buffer_array,
+            const size_t* external_initializer_file_lengths, size_t num_external_initializer_files) noexcept nogil
         OrtStatus* (*SetEpDynamicOptions)(
             OrtSession* sess, const char* const* keys, const char* const* values, size_t kv_len) noexcept nogil
+        void (*GetKeyValuePairs)(
+            const OrtKeyValuePairs* kvps, const char* const** keys, const char* const** values,
+            size_t* num_entries) noexcept nogil
+        void (*ReleaseKeyValuePairs)(OrtKeyValuePairs* input) noexcept nogil
+        OrtStatus* (*AllocatorGetStats)(const OrtAllocator* ort_allocator, OrtKeyValuePairs** out) noexcept nogil
         OrtDeviceMemoryType (*MemoryInfoGetDeviceMemType)(const OrtMemoryInfo* ptr) noexcept nogil
         uint32_t (*MemoryInfoGetVendorId)(const OrtMemoryInfo* ptr) noexcept nogil
         OrtStatus* (*SessionGetMemoryInfoForInputs)(

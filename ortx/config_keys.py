@@ -74,7 +74,7 @@ AFFINITIES = matching(
     r"[1-9][0-9]*(-[1-9][0-9]*)?([,;][1-9][0-9]*(-[1-9][0-9]*)?)*",
     "CPUs counted from 1, as in '1,2;3-4': one group for each thread but the first, separated by ';'",
 )
-ARENAS = matching(r"(((cpu|gpu)(:[0-9]+)?)(;(cpu|gpu)(:[0-9]+)?)*;?)?", "devices as in 'cpu:0;gpu:0'")
+ARENAS = matching(r"(((cpu|gpu)(:[0-9]{1,9})?)(;(cpu|gpu)(:[0-9]{1,9})?)*;?)?", "devices as in 'cpu:0;gpu:0'")
 SHAPES = matching(r"(.+:\[[0-9, ]*\])?", "shapes as in 'x:[8,4096];mask:[8,4096]'")
 LIMIT_AND_FILE = matching(r"[0-9]*,.*", "a limit in kilobytes and a file, as in '1000000,stats.csv'")
 PATH = TEXT = Kind("a string", lambda text: True)

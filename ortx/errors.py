@@ -37,6 +37,7 @@ __all__ = [
     "NotSupported",
     "OptionError",
     "OptionTypeError",
+    "OutOfMemory",
     "ProviderFallbackWarning",
     "RunCancelled",
     "RunTimeout",
@@ -221,6 +222,10 @@ class RunTimeout(Error, TimeoutError):
     """A run was ended by its ``timeout``. Nothing looks into its inputs and buffers any more."""
 
 
+class OutOfMemory(Error, MemoryError):
+    """ONNX Runtime got no memory, or its arena was not allowed to take more (``max_mem``). The session stays usable."""
+
+
 class LibraryError(Error, OSError):
     """A shared library was found that cannot be used as ONNX Runtime."""
 
@@ -270,10 +275,31 @@ _CLASS_OF_CODE: dict[int, type[Error]] = {
 # How ONNX Runtime says that a run was terminated; a node with a graph inside adds words of its own, and its code.
 _TERMINATED = "terminate flag being set"
 
+# That there is no memory: the arena at its limit, the arena without memory for more, the C++ library.
+_OUT_OF_MEMORY = (
+    "is smaller than requested bytes of",
+    "Failed to allocate memory for requested buffer of size",
+    "std::bad_alloc",
+    "bad allocation",
+)
+
+# That a run cannot shrink an arena; the two texts are of different versions.
+_NO_ARENA = ("memory arena shrink list", "is not an arena based allocator")
+_NO_ARENA_HINT = (
+    " (the run option 'shrink_memory_arena' names a device where this session has no arena: leave it out, or open the "
+    "session with enable_cpu_mem_arena=True)"
+)
+
 
 def error_from_status(code: int, message: str) -> Error:
     """Make the exception for an ``OrtStatus``; a code that is newer than ortx gives a plain `Error`."""
-    class_ = RunCancelled if _TERMINATED in message else _CLASS_OF_CODE.get(code, Error)
+    class_ = _CLASS_OF_CODE.get(code, Error)
+    if _TERMINATED in message:
+        class_ = RunCancelled
+    elif any(words in message for words in _OUT_OF_MEMORY):
+        class_ = OutOfMemory
+    elif any(words in message for words in _NO_ARENA):
+        message += _NO_ARENA_HINT
     error = class_(message)
     if error.code != code:
         error.code = code

@@ -18,6 +18,7 @@ __all__ = [
     "concatenation_model",
     "consists_of",
     "empty_sequence_model",
+    "external_files",
     "is_ort_format",
     "stored_data",
     "weights",
@@ -94,6 +95,25 @@ def weights_of(graph: memoryview) -> dict[str, Weights]:
     return dict(_read_tensor(tensor) for tensor in _messages(graph, _INITIALIZER))
 
 
+def external_files(model: memoryview) -> dict[str, int]:
+    """Return the files that weights of the main graph are in, as the model names them, and the least size of each.
+
+    Raises ValueError if the model is damaged.
+    """
+    sizes: dict[str, int] = {}
+    for tensor in weights(model).values():
+        if tensor.data is None:
+            name = tensor.location.get("location", "")
+            default = _size_of(tensor) if tensor.data_type <= 20 else 0  # what is newer is smaller than a byte
+            end = int(tensor.location.get("offset", 0)) + int(tensor.location.get("length", default))
+            sizes[name] = max(sizes.get(name, 0), end)
+    return sizes
+
+
+def _size_of(weights: Weights) -> int:
+    return int(numpy.prod(weights.shape, dtype=numpy.int64)) * _ITEM_SIZES.get(weights.data_type, 1)
+
+
 def _read_tensor(tensor: memoryview) -> tuple[str, Weights]:
     name, data_type, external = "", 0, False
     shape: list[int] = []
@@ -138,8 +158,7 @@ def stored_data(weights: Weights, folder: str) -> memoryview | None:
     """Return the elements of an initializer: in the model, or mapped; `folder` is the model's. None: not readable."""
     if weights.data is not None:
         return weights.data
-    size = int(numpy.prod(weights.shape, dtype=numpy.int64)) * _ITEM_SIZES.get(weights.data_type, 1)
-    return _external_data(weights.location, folder, size)
+    return _external_data(weights.location, folder, _size_of(weights))
 
 
 def _external_data(location: dict[str, str], folder: str, size: int) -> memoryview | None:

@@ -183,6 +183,7 @@ class RuntimeConfiguration(Table):
     global_intra_op_num_threads: int = option(thread_count, 0)
     global_inter_op_num_threads: int = option(thread_count, 0)
     telemetry: bool = option(boolean, False)
+    cpu_arena: tuple[tuple[str, int], ...] | None = option(reader_of("memoryoptions", "read_cpu_arena"), None)
 
 
 @dataclass(init=False, repr=False, eq=False)
@@ -201,6 +202,7 @@ class SessionOptions(Table):
     disable_per_session_threads: bool = option(boolean, False)
     enable_cpu_mem_arena: bool = option(boolean, True)
     enable_mem_pattern: bool = option(boolean, True)
+    use_env_allocators: bool = option(boolean, False)
     log_id: str = option(text, "")
     session_log_severity_level: int | None = option(severity, None)
     session_log_verbosity_level: int = option(verbosity, 0)
@@ -211,6 +213,7 @@ class SessionOptions(Table):
     custom_op_libraries: tuple[str, ...] = option(custom_op_libraries, ())
     initializers: tuple[tuple[str, object], ...] = option(initializers, ())
     prepacked_weights: object | None = option(anything, None)
+    external_data: tuple[tuple[str, object], ...] = option(reader_of("memoryoptions", "read_external_data"), ())
     keep_model: bool = option(boolean, False)
     concurrent_runs: bool | None = option(boolean, None)
     fast_zip_map: bool = option(boolean, True)
@@ -234,6 +237,7 @@ class RunOptionsTable(Table):
     tag: str = option(text, "")
     log_severity_level: int = option(run_severity, -1)
     log_verbosity_level: int = option(verbosity, 0)
+    shrink_memory_arena: tuple[str, ...] = option(reader_of("memoryoptions", "read_shrinking_devices"), ())
 
 
 # --- reading --------------------------------------------------------------------------------------------------------
@@ -316,6 +320,15 @@ def read_session_options(
     if options.provider and options.providers and options.provider != options.providers:
         raise OptionError(f"{function}: options 'provider' and 'providers' are two names for one thing; give one")
     options = dataclasses.replace(options, providers=options.providers or options.provider, provider=())
+    if options.use_env_allocators and not options.enable_cpu_mem_arena:
+        raise OptionError(
+            f"{function}: options 'use_env_allocators' and enable_cpu_mem_arena=False contradict each other"
+        )
+    if options.external_data and options.initializers:
+        raise OptionError(
+            f"{function}: options 'initializers' and 'external_data' cannot go together: an array in place of a weight "
+            "has to be compared with what the model holds, in its file"
+        )
     coreml_fields = coreml_options(options)
     if coreml_fields or any(provider.name == "CoreMLExecutionProvider" for provider in options.providers):
         options = _with_coreml_options(function, options, coreml_fields)
@@ -390,4 +403,5 @@ def as_table(options: SessionOptions) -> dict[str, object]:
         "config_entries": dict(options.config_entries),
         "custom_op_libraries": list(options.custom_op_libraries),
         "initializers": dict(options.initializers),
+        "external_data": dict(options.external_data),
     }

@@ -61,8 +61,8 @@ class SessionPool:
         How many sessions, 1 or more.
     options : mapping, optional
         Options for all sessions, as for `ortx.session`, also as `keywords`. ``intra_op_num_threads`` is by default the
-        number of CPUs that this process may use, divided by `count`. ``initializers`` and ``prepacked_weights`` are
-        the pool's own business.
+        number of CPUs that this process may use, divided by `count`. ``initializers``, ``prepacked_weights`` and
+        ``external_data`` are the pool's own business.
     share : str, default "prepacked"
         How weights are shared. ``"prepacked"``: what the kernels make of them is held in one `PrepackedWeights`.
         ``"mapped"``: kernels use them as they are in the file next to the model, of which the system keeps one copy for
@@ -237,7 +237,9 @@ class SessionPool:
     def __reduce__(self) -> tuple[Any, ...]:
         found: Any = _core._recipe_of_session(self.sessions[0])
         path, content, options, _ = found[1]
-        left_out = {"initializers", "prepacked_weights"} | ({"intra_op_num_threads"} if self._chose_threads else set())
+        left_out = {"initializers", "prepacked_weights", "external_data"}
+        if self._chose_threads:
+            left_out.add("intra_op_num_threads")
         given = {name: value for name, value in options.items() if name not in left_out}
         return _open_again, (path, content, len(self), self._share, given)
 
@@ -279,7 +281,7 @@ def _given(options: Mapping[str, object] | None, keywords: Mapping[str, object],
     if options is not None and not isinstance(options, Mapping):
         raise InvalidType(f"ortx.SessionPool: options: got {shown(options)}; expected a mapping of option names")
     given = {**(options or {}), **keywords}
-    for name in ("initializers", "prepacked_weights"):
+    for name in ("initializers", "prepacked_weights", "external_data"):
         if given.get(name) is not None:
             raise OptionError(f"ortx.SessionPool: option {name!r}: the pool shares all weights itself; leave it out")
     if not given.get("intra_op_num_threads") and not given.get("disable_per_session_threads"):

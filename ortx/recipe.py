@@ -79,6 +79,8 @@ def _reasons(given: SessionOptions) -> dict[str, str]:
     reasons = {}
     if given.initializers:
         reasons["initializers"] = "its arrays are shared by sessions of one process; open a session with some there"
+    if given.external_data:
+        reasons["external_data"] = "its buffers are memory of this process; open a session with some there"
     if given.prepacked_weights is not None:
         reasons["prepacked_weights"] = (
             "the container is shared by sessions of one process; open a session with one there"
@@ -95,7 +97,7 @@ def opening_call(path: str | None, given: SessionOptions) -> str:
     table, defaults = as_table(given), as_table(SessionOptions())
     words = []
     for name, value in table.items():
-        if name in ("initializers", "prepacked_weights"):
+        if name in ("initializers", "external_data", "prepacked_weights"):
             words += [f"{name}=..."] if value else []
         elif value != defaults[name]:
             words.append(f"{name}={shown(value, quote=True)}")

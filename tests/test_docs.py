@@ -87,12 +87,23 @@ def weights() -> bytes:
     )
 
 
+def external() -> bytes:
+    """The same, but w is in another file"""
+    model = onnx.load_from_string(weights())
+    (w,) = model.graph.initializer
+    onnx.external_data_helper.set_external_data(w, "external.data", 0, len(w.raw_data))
+    w.ClearField("raw_data")
+    return model.SerializeToString()
+
+
 FILES = {
     "model.onnx": models.add,
     "scale.onnx": models.overridable,
     "slow.onnx": lambda: models.slow(4000),
     "optional.onnx": optional,
     "weights.onnx": weights,
+    "external.onnx": external,
+    "external.data": lambda: onnx.load_from_string(weights()).graph.initializer[0].raw_data,
 }
 
 CUSTOM_OPS = """

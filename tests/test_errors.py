@@ -45,6 +45,7 @@ FAMILY = {
     errors.NotPicklable: (pickle.PicklingError, ErrorCode.FAIL),
     errors.RunCancelled: (RuntimeError, ErrorCode.FAIL),
     errors.RunTimeout: (TimeoutError, ErrorCode.FAIL),
+    errors.OutOfMemory: (MemoryError, ErrorCode.FAIL),
     errors.LibraryError: (OSError, ErrorCode.FAIL),
     errors.LibraryNotFound: (FileNotFoundError, ErrorCode.NO_SUCHFILE),
     errors.LibraryTooOld: (NotImplementedError, ErrorCode.NOT_IMPLEMENTED),

@@ -42,6 +42,7 @@ LEAVES = {
     "profileview": {"errors", "profilerows", "profiling"},  # of the last its types only
     "profiling": {"errors", "profilerows", "profileview"},
     "config_keys": {"errors"},
+    "memoryoptions": {"errors", "options"},
     "modelfile": set(),
     "modelinfo": set(),
     "valueinfo": set(),

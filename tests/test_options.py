@@ -42,6 +42,7 @@ PROVIDERS, DIMENSIONS, ENTRIES = "providers", "free dimensions", "config entries
 PRESET = "preset"
 LIBRARIES, INITIALIZERS, CONTAINER = "custom-op libraries", "initializers", "prepacked weights"
 COMPUTE_UNITS, COREML_FLAGS = "compute units", "CoreML's flags"
+ARENA, SHRINKING, FILES = "arena", "shrinking arenas", "files in memory"
 
 CONFIGURE = {
     "log_severity_level": SEVERITY,
@@ -50,6 +51,7 @@ CONFIGURE = {
     "global_intra_op_num_threads": NUMBER_OF_THREADS,
     "global_inter_op_num_threads": NUMBER_OF_THREADS,
     "telemetry": BOOLEAN,
+    "cpu_arena": ARENA,
 }
 SESSION = {
     "providers": PROVIDERS,
@@ -64,6 +66,7 @@ SESSION = {
     "disable_per_session_threads": BOOLEAN,
     "enable_cpu_mem_arena": BOOLEAN,
     "enable_mem_pattern": BOOLEAN,
+    "use_env_allocators": BOOLEAN,
     "log_id": TEXT,
     "session_log_severity_level": SEVERITY,
     "session_log_verbosity_level": VERBOSITY,
@@ -74,6 +77,7 @@ SESSION = {
     "custom_op_libraries": LIBRARIES,
     "initializers": INITIALIZERS,
     "prepacked_weights": CONTAINER,
+    "external_data": FILES,
     "keep_model": BOOLEAN,
     "concurrent_runs": BOOLEAN,
     "fast_zip_map": BOOLEAN,
@@ -89,7 +93,12 @@ SESSION = {
     "coreml_use_cpu_and_gpu": BOOLEAN,
     "coreml_only_enable_device_with_ane": BOOLEAN,
 }
-RUN_OPTIONS = {"tag": TEXT, "log_severity_level": RUN_SEVERITY, "log_verbosity_level": VERBOSITY}
+RUN_OPTIONS = {
+    "tag": TEXT,
+    "log_severity_level": RUN_SEVERITY,
+    "log_verbosity_level": VERBOSITY,
+    "shrink_memory_arena": SHRINKING,
+}
 
 FUNCTIONS = {
     "ortx.configure": (ortx.configure, options.RuntimeConfiguration, CONFIGURE),
@@ -125,6 +134,9 @@ WRONG_TYPES = {
     CONTAINER: [1, True, {}, ortx.PrepackedWeights],
     COMPUTE_UNITS: [0, True, b"all", ["all"]],
     COREML_FLAGS: [True, np.True_, 1.0, "0x001", [1]],
+    ARENA: [1, True, "max_mem", [("max_mem", 1)]],
+    SHRINKING: [0, 1, np.True_, b"cpu:0", {"cpu:0"}, {"cpu": 0}],
+    FILES: [1, True, "model.data", b"", [("model.data", b"")]],
 }
 WRONG_VALUES = {
     BOOLEAN: [],
@@ -147,6 +159,9 @@ WRONG_VALUES = {
     CONTAINER: [],
     COMPUTE_UNITS: ["", "gpu", "ALL ", "CPUAndGPU\0"],
     COREML_FLAGS: [-1, 0x040, 0x101, 2**64, np.int8(-1)],
+    ARENA: [],  # what may be wrong with its entries, and with files, is in test_memoryoptions.py
+    SHRINKING: ["cqu:0", "CPU:0", "npu:0", "cpu:", "cpu:-1", "cpu:0,gpu:0", ";", "cpu:0;;", "cpu:0 "],
+    FILES: [],
 }
 ALLOWED = {
     BOOLEAN: "True or False",
@@ -169,9 +184,15 @@ ALLOWED = {
     CONTAINER: "an ortx.PrepackedWeights()",
     COMPUTE_UNITS: "one of 'all', 'cpu_only', 'cpu_and_gpu', 'cpu_and_neural_engine'",
     COREML_FLAGS: "an integer with bits of 0x001 USE_CPU_ONLY, ",
+    ARENA: "a table such as {'max_mem': 2**30}",
+    SHRINKING: "True, False, a text such as 'cpu:0;gpu:0', or a list of devices",
+    FILES: "a mapping from the names of files to buffers",
 }
 # Where a value of the right type has to be something more special.
-ALLOWED_VALUE = ALLOWED | {PROVIDERS: "one of 'cpu', 'coreml', 'cuda', 'tensorrt', "}
+ALLOWED_VALUE = ALLOWED | {
+    PROVIDERS: "one of 'cpu', 'coreml', 'cuda', 'tensorrt', ",
+    SHRINKING: "devices as in 'cpu:0;gpu:0'",
+}
 
 
 def refused_values() -> list:
@@ -418,8 +439,11 @@ def is_sound_item(item: object, declared: str) -> bool:
         by, key, size = item
         return by in ("name", "denotation") and key != "" and is_text(key) and type(size) is int and 0 <= size < 2**63
     if declared == "tuple[str, ...]":
-        return isinstance(item, str) and os.path.isabs(item) and "\0" not in item
+        is_device = re.fullmatch("(cpu|gpu):[0-9]+", item)
+        return isinstance(item, str) and (os.path.isabs(item) or is_device) and "\0" not in item
     key, value = item
+    if declared == "tuple[tuple[str, int], ...] | None":
+        return is_text(key) and type(value) is int
     if declared == "tuple[tuple[str, object], ...]":
         return isinstance(key, str)
     return declared == "tuple[tuple[str, str], ...]" and key != "" and is_text(key) and is_text(value)

@@ -43,6 +43,7 @@ DEFAULTS = {
     "disable_per_session_threads": False,
     "enable_cpu_mem_arena": True,
     "enable_mem_pattern": True,
+    "use_env_allocators": False,
     "log_id": "",
     "session_log_severity_level": 2,
     "session_log_verbosity_level": 0,
@@ -53,6 +54,7 @@ DEFAULTS = {
     "custom_op_libraries": [],
     "initializers": {},
     "prepacked_weights": None,
+    "external_data": {},
     "keep_model": False,
     "concurrent_runs": True,
     "fast_zip_map": True,
@@ -141,6 +143,7 @@ EXAMPLES = {
     "disable_per_session_threads": [],  # needs a process that was configured for it: see below
     "enable_cpu_mem_arena": [same(False)],
     "enable_mem_pattern": [same(False)],
+    "use_env_allocators": [],  # as well: see test_memoryoptions.py
     "log_id": [same("größe")],
     "session_log_severity_level": [same(level) for level in (0, 1, 3, 4)],
     "session_log_verbosity_level": [same(7)],
@@ -160,6 +163,7 @@ EXAMPLES = {
     ],
     "initializers": [lambda _: (UserDict(scale=SCALE), {"scale": SCALE})],
     "prepacked_weights": [lambda _: (container := CONTAINER(), container)],
+    "external_data": [],  # needs a model whose weights are in another file: see test_externaldata.py
     "keep_model": [same(True)],
     "concurrent_runs": [same(False)],
     "fast_zip_map": [same(False)],
@@ -196,7 +200,8 @@ def is_coreml(name: str) -> bool:
 
 def test_every_option_has_its_example_and_its_default():
     assert list(EXAMPLES) == FIELDS
-    assert [name for name, examples in EXAMPLES.items() if not examples] == ["preset", "disable_per_session_threads"]
+    elsewhere = ["preset", "disable_per_session_threads", "use_env_allocators", "external_data"]
+    assert [name for name, examples in EXAMPLES.items() if not examples] == elsewhere
     assert {"provider", *defaults()} == set(FIELDS)
 
 

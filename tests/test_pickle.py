@@ -192,7 +192,7 @@ def test_every_option_has_been_decided_upon():
     plain = {"bool", "int", "str", "str | None", "bool | None", "int | None", "tuple[tuple[str, str], ...]"}
     plain |= {"tuple[str, ...]", "tuple[tuple[str, str, int], ...]"}
     others = {field.name for field in dataclasses.fields(options.SessionOptions) if field.type not in plain}
-    assert others == {"providers", "provider", "initializers", "prepacked_weights"}
+    assert others == {"providers", "provider", "initializers", "prepacked_weights", "external_data"}
 
 
 def test_the_call_in_a_message_has_what_differs_from_the_defaults():

@@ -155,6 +155,7 @@ class Worker:
             and session.profiling_start_time_ns() == 0
             and len(session.memory_info_for_inputs()) == 2
             and len(session.memory_info_for_outputs()) == 2
+            and session.allocator_stats()["cpu:0"]["TotalAllocated"] >= 0
         )
 
     def options_of_the_provider(self) -> bool:

@@ -25,6 +25,17 @@ cdef struct HandleCounts:
     Py_ssize_t io_binding
     Py_ssize_t custom_op_library
     Py_ssize_t prepacked_weights
+    # What lives no longer than the function that made it, unless something goes wrong.
+    Py_ssize_t session_options
+    Py_ssize_t type_info
+    Py_ssize_t tensor_info
+    Py_ssize_t model_metadata
+    Py_ssize_t provider_options
+    Py_ssize_t threading_options
+    Py_ssize_t arena_config
+    Py_ssize_t memory_info
+    Py_ssize_t allocator
+    Py_ssize_t key_value_pairs
 
 cdef HandleCounts live_handles
 

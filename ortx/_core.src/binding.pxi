@@ -170,8 +170,6 @@ cdef class IOBinding:
             self.session.end_call()
             if status != NULL or log_is_busy:
                 finish_run(self.session, status)
-                if self.session.is_forked:  # by a logging handler
-                    self.session.opened()
             return self.fetch_results()
         finally:
             self.leave()

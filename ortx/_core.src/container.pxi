@@ -26,8 +26,8 @@ cdef object python_value(OrtValue* value, str name):
 
 
 cdef inline bint is_plain_tensor(const Slot* slot) noexcept:
-    """Whether an output is a tensor whenever there is one, and can be asked for its shape at once."""
-    return slot.tensor_type != ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED and slot.required and api_version >= 24
+    """Whether an output is a tensor, and always there."""
+    return slot.tensor_type != ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED and slot.required
 
 
 cdef inline object declared_tensor(Value owner, str name):
@@ -35,6 +35,8 @@ cdef inline object declared_tensor(Value owner, str name):
     cdef ONNXTensorElementDataType element_type = ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED
     cdef const int64_t* shape = NULL
     cdef size_t rank = 0
+    if api_version < 24:
+        return array_of_classic_shape(owner, name)
     check(api.GetTensorElementTypeAndShapeDataReference(owner.handle, &element_type, &shape, &rank))
     return array_of_shape(owner, element_type, shape, rank, name)
 
@@ -173,12 +175,14 @@ cdef OrtSession* open_helper(bytes model) except NULL:
     cdef const char* data = PyBytes_AS_STRING(model)
     cdef size_t size = <size_t>len(model)
     check(api.CreateSessionOptions(&options))
+    live_handles.session_options += 1
     try:
         check(api.SetIntraOpNumThreads(options, 1))
         check(api.SetSessionLogSeverityLevel(options, <int>ORT_LOGGING_LEVEL_FATAL))
         with nogil:
             check(api.CreateSessionFromArray(env, data, size, options, &session))
     finally:
+        live_handles.session_options -= 1
         api.ReleaseSessionOptions(options)
     return session
 
@@ -232,8 +236,10 @@ cdef Feed make_empty_sequence(element):
     if element.onnx_type != "tensor":
         raise NotSupported(f"ONNX Runtime can make no empty seq({element.type})")
     session = open_helper(modelfile.empty_sequence_model(tensor_proto_number(ELEMENT_TYPE_OF_WORD[element.data_type])))
+    live_handles.session += 1
     try:
         check(api.Run(session, NULL, NULL, NULL, 0, &output, 1, &made))
     finally:
+        live_handles.session -= 1
         api.ReleaseSession(session)
     return make_feed(made, None)

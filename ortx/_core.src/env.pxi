@@ -21,6 +21,13 @@ def configure(table: Mapping[str, object] | None = None, /, **keywords) -> None:
         Make one pair of thread pools for all sessions that are opened with ``disable_per_session_threads=True``.
     global_intra_op_num_threads, global_inter_op_num_threads : int, default 0
         Their sizes; 0 means as many as the process may use.
+    cpu_arena : mapping from str to int or str, optional
+        Make one memory arena for all sessions that are opened with ``use_env_allocators=True``; ``{}`` for ONNX
+        Runtime's defaults. ``max_mem``: bytes that it may take from the system; a run that needs more raises
+        `OutOfMemory`. ``arena_extend_strategy``: how it grows, ``"power_of_two"`` or ``"same_as_requested"``.
+        ``initial_chunk_size_bytes``, ``initial_growth_chunk_size_bytes``: its first piece, and its second one.
+        ``max_power_of_two_extend_bytes``: up to where pieces double. ``max_dead_bytes_per_chunk``: what of a piece may
+        be left unused.
     telemetry : bool, default False
         Let ONNX Runtime collect and send telemetry. Otherwise ``ORT_DISABLE_TELEMETRY=1`` is set before it is loaded.
 
@@ -35,7 +42,8 @@ def configure(table: Mapping[str, object] | None = None, /, **keywords) -> None:
     Notes
     -----
     A failed call changes nothing. Stands for ``CreateEnvWithCustomLogger``,
-    ``CreateEnvWithCustomLoggerAndGlobalThreadPools`` and ``UpdateEnvWithCustomLogLevel``.
+    ``CreateEnvWithCustomLoggerAndGlobalThreadPools``, ``UpdateEnvWithCustomLogLevel``, ``CreateArenaCfgV2`` and
+    ``CreateAndRegisterAllocator``.
     """
     global configuration
     from . import options
@@ -84,6 +92,7 @@ cdef int ensure_env() except -1:
             check(api.CreateRunOptions(&default_run_options))
         if wanted.use_global_thread_pools:
             check(api.CreateThreadingOptions(&threading_options))
+            live_handles.threading_options += 1
             try:
                 check(api.SetGlobalIntraOpNumThreads(
                     threading_options, threads_or_default(wanted.global_intra_op_num_threads)))
@@ -93,12 +102,43 @@ cdef int ensure_env() except -1:
                     check(api.CreateEnvWithCustomLoggerAndGlobalThreadPools(
                         receive_message, NULL, severity, log_id_characters, threading_options, &created))
             finally:
+                live_handles.threading_options -= 1
                 api.ReleaseThreadingOptions(threading_options)
         else:
             with nogil:
                 check(api.CreateEnvWithCustomLogger(receive_message, NULL, severity, log_id_characters, &created))
+        if wanted.cpu_arena is not None:
+            register_cpu_arena(created, wanted.cpu_arena)
         env, env_born = created, fork_generation
         # Once more: what was imported since then, logging maybe, is let go of after this, and before the first one.
         atexit.register(_deliver_at_exit)
         emit_waiting_messages()
+    return 0
+
+
+cdef int register_cpu_arena(OrtEnv* owner, tuple settings) except -1:
+    """Make the arena that sessions share; it lives as long as the environment."""
+    cdef OrtArenaCfg* config = NULL
+    cdef OrtMemoryInfo* info = NULL
+    cdef const char* keys[8]
+    cdef size_t values[8]
+    cdef size_t count = 0
+    names = [name.encode() for name, _ in settings]  # keeps the characters alive
+    for name, (_, value) in zip(names, settings):
+        keys[count], values[count] = PyBytes_AS_STRING(name), value
+        count += 1
+    check(api.CreateArenaCfgV2(keys, values, count, &config))
+    live_handles.arena_config += 1
+    try:
+        # Of the type "arena", or ORT would register an allocator without one, in silence.
+        check(api.CreateCpuMemoryInfo(OrtArenaAllocator, OrtMemTypeDefault, &info))
+        live_handles.memory_info += 1
+        try:
+            check(api.CreateAndRegisterAllocator(owner, info, config))
+        finally:
+            live_handles.memory_info -= 1
+            api.ReleaseMemoryInfo(info)
+    finally:
+        live_handles.arena_config -= 1
+        api.ReleaseArenaCfg(config)
     return 0

@@ -12,6 +12,7 @@ cdef object model_metadata(NativeSession session):
     cdef OrtModelMetadata* metadata = NULL
     cdef int64_t version = 0
     check(api.SessionGetModelMetadata(session.handle, &metadata))
+    live_handles.model_metadata += 1
     try:
         check(api.ModelMetadataGetVersion(metadata, &version))
         return Metadata(
@@ -23,6 +24,7 @@ cdef object model_metadata(NativeSession session):
             version=None if version == NO_MODEL_VERSION else version,
             custom_metadata=custom_metadata(metadata))
     finally:
+        live_handles.model_metadata -= 1
         api.ReleaseModelMetadata(metadata)
 
 

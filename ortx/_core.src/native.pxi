@@ -32,12 +32,14 @@ cdef NativeSession open_native(str function, table, str source, str path, Py_buf
     ensure_env()
     table = with_threads(table)
     libraries = unique_libraries(function, table.custom_op_libraries)
-    initializers = {}
-    is_needed = table.free_dimension_overrides or table.initializers
+    initializers, external_data = {}, {}
+    is_needed = table.free_dimension_overrides or table.initializers or table.external_data
     content = content_of_file(function, path, is_needed) if view == NULL else content_of_buffer(view)
     check_overrides(function, table.free_dimension_overrides, content)
     if table.initializers:
         initializers = shared_initializers(function, table.initializers, content, path)
+    if table.external_data:
+        external_data = external_buffers(function, table.external_data, content)
     without_nodes, zip_maps = replaced_zip_maps(table, content)
     is_predictable = table.brief_runs_keep_gil and is_predictable_model(without_nodes or content)
     is_large = is_large_model(content)
@@ -46,8 +48,8 @@ cdef NativeSession open_native(str function, table, str source, str path, Py_buf
     try:
         try:
             session = create_native(
-                function, table, libraries, initializers, without_nodes, table.providers, appended, failures, path,
-                view)
+                function, table, libraries, initializers, external_data, without_nodes, table.providers, appended,
+                failures, path, view)
         except InvalidProtobuf:
             raise
         except Error as error:
@@ -59,7 +61,8 @@ cdef NativeSession open_native(str function, table, str source, str path, Py_buf
             failures += [(name, error) for name in appended]
             appended.clear()
             session = create_native(
-                function, table, libraries, initializers, without_nodes, (), appended, failures, path, view)
+                function, table, libraries, initializers, external_data, without_nodes, (), appended, failures, path,
+                view)
     except InvalidProtobuf as error:
         raise InvalidProtobuf(f"{source} is no ONNX model, or a damaged one ({error})") from None
     finally:
@@ -71,6 +74,8 @@ cdef NativeSession open_native(str function, table, str source, str path, Py_buf
     session.provider_names = (*appended, "CPUExecutionProvider")
     session.table = effective_options(table, session.provider_names, libraries)
     session.is_large = is_large
+    if table.use_env_allocators:
+        require_room_in_arena(function, session)
     if not session.table.concurrent_runs:
         session.run_lock = make_run_lock()
         session.may_be_brief = False  # it may wait
@@ -78,8 +83,8 @@ cdef NativeSession open_native(str function, table, str source, str path, Py_buf
 
 
 cdef NativeSession create_native(
-        str function, table, tuple libraries, dict initializers, bytes without_nodes, providers, list appended,
-        list failures, str path, Py_buffer* view):
+        str function, table, tuple libraries, dict initializers, dict external_data, bytes without_nodes, providers,
+        list appended, list failures, str path, Py_buffer* view):
     """Make the native session; `appended` gets the providers that could be appended, `failures` the others, and why."""
     global open_sessions
     cdef NativeSession session = NativeSession.__new__(NativeSession)
@@ -90,11 +95,13 @@ cdef NativeSession create_native(
     cdef size_t size = 0 if view == NULL else <size_t>view.len
     cdef list values = []  # ORT looks at the initializers until the session is made
     check(api.CreateSessionOptions(&native))
+    live_handles.session_options += 1
     try:
         fill_session_options(native, function, table)
         for library in libraries:
             register_custom_ops(native, f"{function}: option 'custom_op_libraries'", library)
         add_initializers(native, initializers, values)
+        add_external_data(native, external_data)
         appended += append_providers(native, function, table, providers, failures)
         if without_nodes:
             model, size = PyBytes_AS_STRING(without_nodes), <size_t>len(without_nodes)
@@ -115,9 +122,11 @@ cdef NativeSession create_native(
                     env, model, size, native, weights.handle, &session.handle))
         session.prepacked_weights = weights
         session.initializers = initializers
+        session.external_data = external_data if is_read_in_place(table) else None
         live_handles.session += 1
         open_sessions += 1
     finally:
+        live_handles.session_options -= 1
         api.ReleaseSessionOptions(native)
     return session
 
@@ -146,6 +155,8 @@ cdef object effective_options(table, tuple provider_names, tuple libraries):
     if table.disable_per_session_threads:
         intra, inter = process.global_intra_op_num_threads, process.global_inter_op_num_threads
     severity = table.session_log_severity_level
+    if not table.keep_model and not is_read_in_place(table):
+        table = dataclasses.replace(table, external_data=())  # nothing of it is needed any more
     return options.effective(
         dataclasses.replace(table, custom_op_libraries=libraries), provider_names,
         intra_op_num_threads=threads_or_default(intra), inter_op_num_threads=threads_or_default(inter),
@@ -156,9 +167,9 @@ cdef object effective_options(table, tuple provider_names, tuple libraries):
 cdef object without_weights(table):
     """Return the options of a closed session: they are no reason to keep weights in memory."""
     import dataclasses
-    if not table.initializers and table.prepacked_weights is None:
+    if not table.initializers and table.prepacked_weights is None and not table.external_data:
         return table
-    return dataclasses.replace(table, initializers=(), prepacked_weights=None)
+    return dataclasses.replace(table, initializers=(), prepacked_weights=None, external_data=())
 
 
 cdef tuple replaced_zip_maps(table, content):
@@ -170,6 +181,19 @@ cdef tuple replaced_zip_maps(table, content):
         return modelfile.without_zip_maps(content)
     except ValueError:
         return b"", ()  # damaged, or of another format: ORT has to say so
+
+
+cdef int require_room_in_arena(str function, NativeSession session) except -1:
+    """Refuse a session whose weights fill the shared arena: ORT takes them in, and has no limit at all from then on."""
+    limit = dict(current_configuration().cpu_arena).get("max_mem")
+    if limit is None or api_version < 23:
+        return 0
+    taken = stats_of_allocator(session, cpu_memory_info)["TotalAllocated"]
+    if taken > limit:
+        raise OutOfMemory(
+            f"{function}: with the weights of this session, {taken} bytes are taken of the arena that sessions share; "
+            f"its max_mem is {limit}")
+    return 0
 
 
 cdef bint is_large_model(content) except -1:
@@ -259,6 +283,10 @@ cdef int add_custom_op_library(Session session, path_or_library) except -1:
 
 cdef NativeSession reopen_native(Session session, str function, table):
     cdef Py_buffer view
+    if session.had_external_data and not table.external_data:
+        raise Error(
+            f"{function}: the external_data of {session.source} was let go when the session had been opened; open it "
+            "with keep_model=True to be able to open it again")
     if session.path is not None:
         path = existing_model_path(function, session.path)
         if state_of_file(path) != session.file_state:
@@ -277,6 +305,18 @@ cdef NativeSession reopen_native(Session session, str function, table):
         return open_native(function, table, session.source, None, &view)
     finally:
         PyBuffer_Release(&view)
+
+
+cdef int change_dynamic_options(Session session, options) except -1:
+    from . import config_keys
+    changes = dict(config_keys.read_dynamic_options(options))
+    generation = -1
+    while generation != session.generation:  # another thread may open the session anew meanwhile
+        generation = session.generation
+        set_dynamic_options(session.opened(), changes)
+    session.dynamic_options = {**(session.dynamic_options or {}), **changes}
+    emit_waiting_messages()
+    return 0
 
 
 cdef int set_dynamic_options(NativeSession session, dict options) except -1:

@@ -31,6 +31,8 @@ def session(
         Use the global thread pools, which ``ortx.configure(use_global_thread_pools=True)`` makes.
     enable_cpu_mem_arena, enable_mem_pattern : bool, default True
         Whether memory is kept for the next run, and laid out in advance.
+    use_env_allocators : bool, default False
+        Take memory from the arena that ``ortx.configure(cpu_arena=...)`` makes, with all other sessions that do.
     log_id : str, default ""
         Name of the session in ORT's messages.
     session_log_severity_level : int, optional
@@ -54,9 +56,14 @@ def session(
         and have to hold what the model holds; do not change them while the session lives, which keeps them alive.
     prepacked_weights : PrepackedWeights, optional
         A container in which sessions share what is packed of the `initializers`.
+    external_data : mapping from str to buffer, default ()
+        The files that the model's weights are in, by the names that the model has for them, as contiguous buffers. All
+        of them, or none. They may not be changed while the session is opened, and are not needed any more afterwards;
+        but with ``{"session.use_external_initializer_file_buffers_directly": "1"}`` among the `config_entries`
+        (ONNX Runtime 1.31) the session uses them in place, and keeps them until it is closed.
     keep_model : bool, default False
-        Keep the buffer that `ortx.session_from_bytes` was given, so that the session can be opened anew
-        (`Session.register_custom_op_library`), copied and pickled. The buffer may not be changed then.
+        Keep the buffers that `ortx.session_from_bytes` and `external_data` were given, so that the session can be
+        opened anew (`Session.register_custom_op_library`), copied and pickled. They may not be changed then.
     concurrent_runs : bool, optional
         Whether runs of the session may be in progress at the same time. If False, calls from several threads wait for
         each other, without the GIL. By default, whatever the `providers` can do; the CPU can.
@@ -181,22 +188,25 @@ cdef object read_session_options(function, table, keywords):
     return read
 
 
-cdef object with_absolute_paths(table):
-    """Return options that mean the same files wherever they are read again."""
+cdef object for_another_opening(table):
+    """Return options that mean the same files wherever they are read again, and keep no more than they are to."""
     import dataclasses
     names = ("optimized_model_path", "profile_file_prefix")
-    paths = {name: os.path.abspath(path) for name in names if (path := getattr(table, name)) is not None}
-    return dataclasses.replace(table, **paths) if paths else table
+    changes = {name: os.path.abspath(path) for name in names if (path := getattr(table, name)) is not None}
+    if table.external_data and not table.keep_model:
+        changes["external_data"] = ()
+    return dataclasses.replace(table, **changes) if changes else table
 
 
 cdef Session open_session(str function, table, str source, str path, model, Py_buffer* view):
     """Make a session from a file, or from the buffer `view` of `model`."""
     cdef Session session = Session.__new__(Session)
-    session.source, session.given = source, with_absolute_paths(table)
+    session.source, session.given = source, for_another_opening(table)
     session.opened_at, session.opened_at_ns = time.time(), clock_ns()
     if path is not None:
         session.path, session.file_state = os.path.abspath(path), state_of_file(path)
     session.model = model if table.keep_model else None
+    session.had_external_data = bool(table.external_data)
     session.adopt(open_native(function, table, source, path, view))
     session.inputs = input_signature(session.native.handle)
     session.outputs = output_signature(session.native.handle, session.native.zip_maps)

@@ -23,6 +23,12 @@ cdef int fill_session_options(OrtSessionOptions* native, str function, table) ex
                 "leave the option out, or fork before the first session is opened")
         check(api.DisablePerSessionThreads(native))
     check(api.EnableCpuMemArena(native) if table.enable_cpu_mem_arena else api.DisableCpuMemArena(native))
+    if table.use_env_allocators:
+        if current_configuration().cpu_arena is None:
+            raise OptionError(
+                f"{function}: option 'use_env_allocators': there is no arena to share; make it with "
+                "ortx.configure(cpu_arena={}) before the first session")
+        check(api.AddSessionConfigEntry(native, b"session.use_env_allocators", b"1"))
     check(api.EnableMemPattern(native) if table.enable_mem_pattern else api.DisableMemPattern(native))
     log_id = table.log_id.encode()
     check(api.SetSessionLogId(native, PyBytes_AS_STRING(log_id)))
@@ -91,6 +97,9 @@ cdef bytes varint(Py_ssize_t number):
     return bytes(digits)
 
 
+cdef bytes SHRINKAGE = b"memory.enable_memory_arena_shrinkage"
+
+
 @cython.final
 cdef class RunOptions:
     """Options of a run; make one with `ortx.run_options`.
@@ -150,6 +159,20 @@ cdef class RunOptions:
     def log_verbosity_level(self, value):
         self.set(log_verbosity_level=value)
 
+    @property
+    def shrink_memory_arena(self) -> tuple[str, ...]:
+        """Devices whose arenas give memory that is free back to the system after a run, such as ``("cpu:0",)``.
+
+        Can be set to True, which is the CPU, False, a text such as ``"cpu:0;gpu:0"``, or a list of devices. Stands for
+        the entry ``"memory.enable_memory_arena_shrinkage"`` of ``AddRunConfigEntry``.
+        """
+        from . import memoryoptions
+        return memoryoptions.devices_of_entry((self.entries or {}).get(SHRINKAGE, b"").decode())
+
+    @shrink_memory_arena.setter
+    def shrink_memory_arena(self, value):
+        self.set(shrink_memory_arena=value)
+
     def terminate(self) -> None:
         """End the runs that use these options as soon as their current kernels are done, and refuse new ones.
 
@@ -182,8 +205,22 @@ cdef class RunOptions:
         key, value = config_keys.read_run_entry(key, value)
         config_keys.check_run_version(key, api_version, loaded_library.version)
         encoded_key, encoded_value = key.encode(), value.encode()
-        check(api.AddRunConfigEntry(self.handle, PyBytes_AS_STRING(encoded_key), PyBytes_AS_STRING(encoded_value)))
-        self.entries = {**(self.entries or {}), encoded_key: encoded_value}
+        before = self.entries or {}
+        self.entries = {**before, encoded_key: encoded_value}
+        if encoded_key in before and env == NULL:
+            self.renew()
+        elif before.get(encoded_key) != encoded_value:  # otherwise ORT would warn of a second value
+            check(api.AddRunConfigEntry(self.handle, PyBytes_AS_STRING(encoded_key), PyBytes_AS_STRING(encoded_value)))
+
+    cdef int renew(self) except -1:
+        """Make the native options anew. No run can be using them before there is an environment.
+
+        ORT warns of a second value for a key, and without an environment it has nowhere to say so: the process ends.
+        """
+        cdef OrtRunOptions* made = own_run_options(self)
+        release_own_run_options(self.handle)
+        self.handle = made
+        return 0
 
     def set(self, table: Mapping[str, object] | None = None, /, **keywords) -> None:
         """Set some of the options that `ortx.run_options` takes, in a mapping `table` or as `keywords`.
@@ -194,20 +231,24 @@ cdef class RunOptions:
         from . import options
         self.require_own()
         present = options.RunOptionsTable(
-            tag=self.tag, log_severity_level=self.log_severity_level, log_verbosity_level=self.log_verbosity_level)
+            tag=self.tag, log_severity_level=self.log_severity_level, log_verbosity_level=self.log_verbosity_level,
+            shrink_memory_arena=self.shrink_memory_arena)
         wanted = options.read_table(options.RunOptionsTable, "ortx.run_options", table, keywords, defaults=present)
         tag = wanted.tag.encode()
         check(api.RunOptionsSetRunTag(self.handle, PyBytes_AS_STRING(tag)))
         check(api.RunOptionsSetRunLogSeverityLevel(self.handle, wanted.log_severity_level))
         check(api.RunOptionsSetRunLogVerbosityLevel(self.handle, wanted.log_verbosity_level))
+        if wanted.shrink_memory_arena != present.shrink_memory_arena:  # an empty entry is as good as none
+            self.add_config_entry(SHRINKAGE.decode(), ";".join(wanted.shrink_memory_arena))
 
     cdef inline int require_own(self) except -1:
         """Refuse to change options that were made before a fork: to read them does no harm."""
         return 0 if self.born == fork_generation else refuse_run_options(self)
 
     def __repr__(self):
+        shrink = f" shrink_memory_arena={self.shrink_memory_arena}" if self.shrink_memory_arena else ""
         return (f"<ortx.RunOptions tag={self.tag!r} log_severity_level={self.log_severity_level} "
-                f"log_verbosity_level={self.log_verbosity_level}>")
+                f"log_verbosity_level={self.log_verbosity_level}{shrink}>")
 
 
 def run_options(table: Mapping[str, object] | None = None, /, **keywords) -> RunOptions:
@@ -223,6 +264,9 @@ def run_options(table: Mapping[str, object] | None = None, /, **keywords) -> Run
         Least severity of the run's messages, 0 (verbose) to 4 (fatal); -1 for the session's, which is the default.
     log_verbosity_level : int, default 0
         Level of detail of verbose messages.
+    shrink_memory_arena : bool, str or list of str, default ()
+        Whether arenas give memory that is free at the end of the run back to the system. True is the CPU's; a text such
+        as ``"cpu:0;gpu:0"`` or a list says which devices'. Costs a run that needs the memory again the time to get it.
 
     Returns
     -------

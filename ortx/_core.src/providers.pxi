@@ -54,11 +54,13 @@ cdef int append_provider(OrtSessionOptions* native, provider, table) except -1:
 cdef int append_cuda(OrtSessionOptions* native, OptionTexts texts) except -1:
     cdef OrtCUDAProviderOptionsV2* cuda = NULL
     check(api.CreateCUDAProviderOptions(&cuda))
+    live_handles.provider_options += 1
     try:
         check(api.UpdateCUDAProviderOptions(cuda, texts.keys, texts.values, texts.count))
         with nogil:  # loads the provider's own library
             check(api.SessionOptionsAppendExecutionProvider_CUDA_V2(native, cuda))
     finally:
+        live_handles.provider_options -= 1
         api.ReleaseCUDAProviderOptions(cuda)
     return 0
 
@@ -66,11 +68,13 @@ cdef int append_cuda(OrtSessionOptions* native, OptionTexts texts) except -1:
 cdef int append_tensorrt(OrtSessionOptions* native, OptionTexts texts) except -1:
     cdef OrtTensorRTProviderOptionsV2* tensorrt = NULL
     check(api.CreateTensorRTProviderOptions(&tensorrt))
+    live_handles.provider_options += 1
     try:
         check(api.UpdateTensorRTProviderOptions(tensorrt, texts.keys, texts.values, texts.count))
         with nogil:  # loads the provider's own library
             check(api.SessionOptionsAppendExecutionProvider_TensorRT_V2(native, tensorrt))
     finally:
+        live_handles.provider_options -= 1
         api.ReleaseTensorRTProviderOptions(tensorrt)
     return 0
 

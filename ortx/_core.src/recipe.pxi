@@ -19,6 +19,10 @@ def _recipe_of_session(Session session) -> tuple[object, ...]:
         refuse_call(session)
     from . import recipe
     content = None
+    if session.had_external_data and not session.given.external_data:
+        raise NotPicklable(
+            f"the session of {session.source} cannot be copied or pickled: its external_data was let go when the session "
+            "had been opened; open it with keep_model=True, or with the files")
     if session.path is None:
         if session.model is None:
             raise NotPicklable(

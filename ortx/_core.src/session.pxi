@@ -305,6 +305,15 @@ cdef class Session:
         require_version(23, "memory_info_for_outputs")
         return memory_infos(self.opened(), api.SessionGetMemoryInfoForOutputs, self.output_names())
 
+    def allocator_stats(self) -> dict[str, dict[str, Any]]:
+        """Return what the session's allocators say of themselves, by device: ``{"cpu:0": {"InUse": 0, ...}}``.
+
+        Names and numbers are ONNX Runtime's: bytes, or how often something happened. Without an arena nobody counts,
+        and there are none. Raises `SessionClosed` if the session is closed, and `NotSupported` before ONNX Runtime
+        1.23. Safe to call from any thread. Stands for ``AllocatorGetStats``.
+        """
+        return allocator_stats(self.opened(), <size_t>self.input_count(), <size_t>self.outputs.count)
+
     def providers(self) -> tuple[str, ...]:
         """Return the execution providers that the session was made with, best first; the CPU is always last.
 
@@ -364,14 +373,7 @@ cdef class Session:
         `SessionClosed` if the session is closed, and `Error` if a provider refuses. Stands for
         ``SetEpDynamicOptions``.
         """
-        from . import config_keys
-        changes = dict(config_keys.read_dynamic_options(options))
-        generation = -1
-        while generation != self.generation:  # another thread may open the session anew meanwhile
-            generation = self.generation
-            set_dynamic_options(self.opened(), changes)
-        self.dynamic_options = {**(self.dynamic_options or {}), **changes}
-        emit_waiting_messages()
+        change_dynamic_options(self, options)
 
     def register_custom_op_library(self, path_or_library: str | os.PathLike[str] | CustomOpLibrary) -> None:
         """Open the model anew, with the session's options and one more library of custom operators.

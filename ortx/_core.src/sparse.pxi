@@ -94,6 +94,7 @@ cdef object sparse_tensor_of(Value owner, str name):
     cdef OrtTensorTypeAndShapeInfo* info = NULL
     check(api.GetSparseTensorFormat(owner.handle, &sparse_format))
     check(api.GetTensorTypeAndShape(owner.handle, &info))
+    live_handles.tensor_info += 1
     shape, _ = take_shape(info)
     values = sparse_values(owner, name)
     if sparse_format == ORT_SPARSE_COO:
@@ -119,6 +120,7 @@ cdef object sparse_values(Value owner, str name):
     cdef OrtTensorTypeAndShapeInfo* info = NULL
     cdef const void* data = NULL
     check(api.GetSparseTensorValuesTypeAndShape(owner.handle, &info))
+    live_handles.tensor_info += 1
     shape, element_type = take_shape(info)
     if element_type == ONNX_TENSOR_ELEMENT_DATA_TYPE_STRING:
         strings = numpy.empty(shape, object)
@@ -136,6 +138,7 @@ cdef object sparse_indices(Value owner, OrtSparseIndicesFormat indices_format):
     cdef const void* indices = NULL
     cdef size_t count = 0
     check(api.GetSparseTensorIndicesTypeShape(owner.handle, indices_format, &info))
+    live_handles.tensor_info += 1
     shape, element_type = take_shape(info)
     check(api.GetSparseTensorIndices(owner.handle, indices_format, &count, &indices))
     return sparse_part(owner, <void*>indices, dtype_of(element_type), shape)
@@ -161,5 +164,6 @@ cdef tuple take_shape(OrtTensorTypeAndShapeInfo* info):
             raise NotSupported(f"a tensor of {rank} dimensions; numpy arrays have at most {cnp.NPY_MAXDIMS}")
         check(api.GetDimensions(info, dims, rank))
     finally:
+        live_handles.tensor_info -= 1
         api.ReleaseTensorTypeAndShapeInfo(info)
     return tuple([dims[i] for i in range(rank)]), <int>element_type

@@ -35,8 +35,6 @@ cdef inline int run_frame(Session session, Frame* frame, const OrtRunOptions* na
         finally:
             if session.is_forked:
                 frame_abandon(frame)
-        if session.is_forked:
-            session.opened()
     return 0
 
 
@@ -47,6 +45,8 @@ cdef int finish_run(Session session, OrtStatus* status) except -1:
         problem = error_of(status)
         count_error(session, problem)
     emit_messages(waits=status != NULL)
+    if session.is_forked:  # by a logging handler
+        session.opened()
     if problem is not None:
         raise problem
     return 0

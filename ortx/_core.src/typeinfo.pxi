@@ -69,6 +69,7 @@ cdef object sequence_element_info(const OrtTypeInfo* type_info):
     cdef OrtTypeInfo* element = NULL
     check(api.CastTypeInfoToSequenceTypeInfo(type_info, &sequence))
     check(api.GetSequenceElementType(sequence, &element))
+    live_handles.type_info += 1
     return take_type_info(element)
 
 
@@ -77,6 +78,7 @@ cdef object optional_element_info(const OrtTypeInfo* type_info):
     cdef OrtTypeInfo* element = NULL
     check(api.CastTypeInfoToOptionalTypeInfo(type_info, &contained))
     check(api.GetOptionalContainedTypeInfo(contained, &element))
+    live_handles.type_info += 1
     return take_type_info(element)
 
 
@@ -87,6 +89,7 @@ cdef tuple map_infos(const OrtTypeInfo* type_info):
     check(api.CastTypeInfoToMapTypeInfo(type_info, &map_info))
     check(api.GetMapKeyType(map_info, &key_type))
     check(api.GetMapValueType(map_info, &value))
+    live_handles.type_info += 1
     return <int>key_type, take_type_info(value)
 
 
@@ -94,6 +97,7 @@ cdef object take_type_info(OrtTypeInfo* type_info, str name=""):
     try:
         return value_info(type_info, name)
     finally:
+        live_handles.type_info -= 1
         api.ReleaseTypeInfo(type_info)
 
 
@@ -234,6 +238,7 @@ cdef list session_infos(
         check(get_name(session, i, default_allocator, &name))
         decoded_name = take_string(name)
         check(get_type_info(session, i, &type_info))
+        live_handles.type_info += 1
         infos.append(take_type_info(type_info, decoded_name))
     return infos
 

@@ -107,12 +107,14 @@ cdef object array_of_classic_shape(Value owner, str name):
     cdef size_t rank = 0
     cdef int64_t shape[cnp.NPY_MAXDIMS]
     check(api.GetTensorTypeAndShape(owner.handle, &info))
+    live_handles.tensor_info += 1
     try:
         check(api.GetTensorElementType(info, &element_type))
         check(api.GetDimensionsCount(info, &rank))
         if rank <= cnp.NPY_MAXDIMS:
             check(api.GetDimensions(info, shape, rank))
     finally:
+        live_handles.tensor_info -= 1
         api.ReleaseTensorTypeAndShapeInfo(info)
     return array_of_shape(owner, element_type, shape, rank, name)
 

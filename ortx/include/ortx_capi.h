@@ -180,6 +180,8 @@ typedef struct OrtIoBinding OrtIoBinding;
 typedef struct OrtCUDAProviderOptionsV2 OrtCUDAProviderOptionsV2;
 typedef struct OrtTensorRTProviderOptionsV2 OrtTensorRTProviderOptionsV2;
 typedef struct OrtPrepackedWeightsContainer OrtPrepackedWeightsContainer;
+typedef struct OrtArenaCfg OrtArenaCfg;
+typedef struct OrtKeyValuePairs OrtKeyValuePairs;
 
 /* An allocator is the one handle with visible members. Those after Info exist from the version in brackets on; `version`
  * says which one an allocator was built for. */
@@ -328,7 +330,7 @@ typedef struct OrtApi {
   ORTX_SLOT(KernelContext_GetOutput);
   ORTX_SLOT(ReleaseEnv);
   void (ORTX_CALL *ReleaseStatus)(OrtStatus* input);
-  ORTX_SLOT(ReleaseMemoryInfo);
+  void (ORTX_CALL *ReleaseMemoryInfo)(OrtMemoryInfo* input);
   void (ORTX_CALL *ReleaseSession)(OrtSession* input);
   void (ORTX_CALL *ReleaseValue)(OrtValue* input);
   void (ORTX_CALL *ReleaseRunOptions)(OrtRunOptions* input);
@@ -383,8 +385,9 @@ typedef struct OrtApi {
   ORTX_SLOT(FillStringTensorElement);
   OrtStatus* (ORTX_CALL *AddSessionConfigEntry)
     (OrtSessionOptions* options, const char* config_key, const char* config_value);
-  ORTX_SLOT(CreateAllocator);
-  ORTX_SLOT(ReleaseAllocator);
+  OrtStatus* (ORTX_CALL *CreateAllocator)
+    (const OrtSession* session, const OrtMemoryInfo* mem_info, OrtAllocator** out);
+  void (ORTX_CALL *ReleaseAllocator)(OrtAllocator* input);
   OrtStatus* (ORTX_CALL *RunWithBinding)
     (OrtSession* session, const OrtRunOptions* run_options, const OrtIoBinding* binding_ptr);
   OrtStatus* (ORTX_CALL *CreateIoBinding)(OrtSession* session, OrtIoBinding** out);
@@ -399,7 +402,8 @@ typedef struct OrtApi {
   void (ORTX_CALL *ClearBoundInputs)(OrtIoBinding* binding_ptr);
   void (ORTX_CALL *ClearBoundOutputs)(OrtIoBinding* binding_ptr);
   ORTX_SLOT(TensorAt);
-  ORTX_SLOT(CreateAndRegisterAllocator);
+  OrtStatus* (ORTX_CALL *CreateAndRegisterAllocator)
+    (OrtEnv* env, const OrtMemoryInfo* mem_info, const OrtArenaCfg* arena_cfg);
   ORTX_SLOT(SetLanguageProjection);
   OrtStatus* (ORTX_CALL *SessionGetProfilingStartTimeNs)(const OrtSession* session, uint64_t* out);
   OrtStatus* (ORTX_CALL *SetGlobalIntraOpNumThreads)
@@ -418,7 +422,7 @@ typedef struct OrtApi {
   ORTX_SLOT(SessionOptionsAppendExecutionProvider_OpenVINO);
   ORTX_SLOT(SetGlobalDenormalAsZero);
   ORTX_SLOT(CreateArenaCfg);
-  ORTX_SLOT(ReleaseArenaCfg);
+  void (ORTX_CALL *ReleaseArenaCfg)(OrtArenaCfg* input);
 
   /* API version 7 */
   OrtStatus* (ORTX_CALL *ModelMetadataGetGraphDescription)
@@ -430,7 +434,9 @@ typedef struct OrtApi {
   /* API version 8 */
   ORTX_SLOT(KernelInfoGetAttributeArray_float);
   ORTX_SLOT(KernelInfoGetAttributeArray_int64);
-  ORTX_SLOT(CreateArenaCfgV2);
+  OrtStatus* (ORTX_CALL *CreateArenaCfgV2)
+    (const char* const* arena_config_keys, const size_t* arena_config_values, size_t num_keys,
+     OrtArenaCfg** out);
   OrtStatus* (ORTX_CALL *AddRunConfigEntry)
     (OrtRunOptions* options, const char* config_key, const char* config_value);
   OrtStatus* (ORTX_CALL *CreatePrepackedWeightsContainer)(OrtPrepackedWeightsContainer** out);
@@ -602,7 +608,10 @@ typedef struct OrtApi {
   ORTX_SLOT(SessionOptionsAppendExecutionProvider_VitisAI);
   ORTX_SLOT(KernelContext_GetScratchBuffer);
   ORTX_SLOT(KernelInfoGetAllocator);
-  ORTX_SLOT(AddExternalInitializersFromFilesInMemory);
+  OrtStatus* (ORTX_CALL *AddExternalInitializersFromFilesInMemory)
+    (OrtSessionOptions* options, const ORTCHAR_T* const* external_initializer_file_names,
+     char* const* external_initializer_file_buffer_array,
+     const size_t* external_initializer_file_lengths, size_t num_external_initializer_files);
 
   /* API version 20, first in ONNX Runtime 1.20 */
   ORTX_SLOT(CreateLoraAdapter);
@@ -626,9 +635,11 @@ typedef struct OrtApi {
   ORTX_SLOT(CreateKeyValuePairs);
   ORTX_SLOT(AddKeyValuePair);
   ORTX_SLOT(GetKeyValue);
-  ORTX_SLOT(GetKeyValuePairs);
+  void (ORTX_CALL *GetKeyValuePairs)
+    (const OrtKeyValuePairs* kvps, const char* const** keys, const char* const** values,
+     size_t* num_entries);
   ORTX_SLOT(RemoveKeyValuePair);
-  ORTX_SLOT(ReleaseKeyValuePairs);
+  void (ORTX_CALL *ReleaseKeyValuePairs)(OrtKeyValuePairs* input);
   ORTX_SLOT(RegisterExecutionProviderLibrary);
   ORTX_SLOT(UnregisterExecutionProviderLibrary);
   ORTX_SLOT(GetEpDevices);
@@ -649,7 +660,7 @@ typedef struct OrtApi {
 
   /* API version 23, first in ONNX Runtime 1.23 */
   ORTX_SLOT(GetTensorSizeInBytes);
-  ORTX_SLOT(AllocatorGetStats);
+  OrtStatus* (ORTX_CALL *AllocatorGetStats)(const OrtAllocator* ort_allocator, OrtKeyValuePairs** out);
   ORTX_SLOT(CreateMemoryInfo_V2);
   OrtDeviceMemoryType (ORTX_CALL *MemoryInfoGetDeviceMemType)(const OrtMemoryInfo* ptr);
   uint32_t (ORTX_CALL *MemoryInfoGetVendorId)(const OrtMemoryInfo* ptr);
