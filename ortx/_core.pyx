@@ -39,6 +39,7 @@ import re
 import sys
 import threading
 import time
+from _signal import SIGINT, default_int_handler, getsignal  # of which signal makes enumerations, which takes time
 from _thread import start_new_thread
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -77,6 +78,7 @@ include "_core.src/text.pxi"      # names and paths, from Python to C and back
 include "_core.src/library.pxi"   # load_library(): from a shared library to the function table
 include "_core.src/logging.pxi"   # ORT's messages, from any thread to logging.getLogger("ortx")
 include "_core.src/env.pxi"       # OrtEnv: configure(), made once, never released
+include "_core.src/interrupt.pxi" # Ctrl-C in a run of the main thread
 include "_core.src/dtype.pxi"     # element types: ORT's, ONNX's and numpy's words for them
 include "_core.src/zipmap.pxi"    # the dictionaries that end a classifier, made of the tensor behind them
 include "_core.src/typeinfo.pxi"  # OrtTypeInfo: ValueInfo and Signature, what a model takes and gives

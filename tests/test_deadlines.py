@@ -1,7 +1,8 @@
-"""Calls that wait, but not for ever: `timeout=`, Ctrl-C (`_core.src/deadlines.pxi`, `_core.src/blocking.pxi`)."""
+"""Calls that wait, but not for ever: `timeout=`, Ctrl-C (`deadlines.pxi`, `blocking.pxi`, `interrupt.pxi`)."""
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import random
@@ -19,6 +20,7 @@ import ortx
 from ortx import _core
 
 ZERO = np.zeros(1, np.float32)
+LONG = 200_000  # takes some tenths of a second
 
 
 @pytest.fixture
@@ -284,6 +286,70 @@ def test_ctrl_c_ends_a_run_with_a_timeout_in_the_main_thread(session, way):
     timer.join()
     assert session.running == 0
     assert WAYS[way](session, 2)["y"].tolist() == [2]
+
+
+@needs_signals
+@pytest.mark.parametrize("run_options", [None, ortx.run_options(tag="x")], ids=["", "run options"])
+@pytest.mark.parametrize("options", [{}, {"concurrent_runs": False}, {"brief_runs_keep_gil": False}], ids=str)
+@pytest.mark.parametrize("way", WAYS)
+def test_ctrl_c_ends_a_plain_run_of_the_main_thread(way, options, run_options):
+    with opened(**options) as session:
+        for count in range(3):
+            timer = interrupt_soon()
+            with pytest.raises(KeyboardInterrupt):
+                WAYS[way](session, ENDLESS, run_options=run_options)
+            timer.join()
+            assert session.running == 0
+            assert session.stats().cancelled == count + 1
+            assert WAYS[way](session, 2, run_options=run_options)["y"].tolist() == [2]
+
+
+@needs_signals
+def test_ctrl_c_ends_no_run_of_another_thread(session):
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(session.run([ZERO, LONG])["y"].item())) for _ in "ab"]
+    for thread in threads:
+        thread.start()
+    assert wait_until(lambda: session.running == len(threads))
+    timer = interrupt_soon()
+    with pytest.raises(KeyboardInterrupt):
+        session.run([ZERO, ENDLESS])
+    timer.join()
+    assert not results, "LONG is too short to tell"
+    for thread in threads:
+        thread.join()
+    assert results == [LONG, LONG]
+
+
+@needs_signals
+def test_a_signal_that_means_something_else_ends_no_plain_run(session):
+    seen = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: seen.append(session.running))
+    timer = interrupt_soon()
+    try:
+        assert session.run([ZERO, LONG])["y"].tolist() == [LONG]
+    finally:
+        signal.signal(signal.SIGINT, before)
+        timer.join()
+    assert seen == [0]
+
+
+@needs_signals
+def test_after_a_signal_between_two_runs_the_next_one_is_not_ended(session):
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        assert session.run([ZERO, 2])["y"].tolist() == [2]
+
+
+@needs_signals
+def test_ctrl_c_is_heard_again_after_others_had_the_signal(session):
+    asyncio.run(asyncio.sleep(0))  # which sets a handler, and Python's again
+    assert session.run([ZERO, LONG])["y"].tolist() == [LONG]  # it is looked at after a long run
+    timer = interrupt_soon()
+    with pytest.raises(KeyboardInterrupt):
+        session.run([ZERO, ENDLESS])
+    timer.join()
 
 
 @needs_signals

@@ -281,6 +281,8 @@ STATUS_KEPT = {
     ("workers.pxi", "frame_run"): "checked by whoever waits for the run, in `outcome`",
     ("workers.pxi", "api.RunWithBinding"): "the same",
     ("deadlines.pxi", "api.RunOptionsSetTerminate"): "the thread of the deadlines cannot raise",
+    ("interrupt.pxi", "api.RunOptionsSetTerminate"): "a signal's handler cannot raise",
+    ("interrupt.pxi", "api.RunOptionsUnsetTerminate"): "no Python code may run before the call is counted as ended",
     ("container.pxi", "api.Run"): "says whether items can be joined: a refusal is an answer, not an error",
     ("workers.pxi", "frame_run_alone"): "the same",
     ("workers.pxi", "binding_run_alone"): "the same",

@@ -191,20 +191,21 @@ cdef class IOBinding:
         cdef int64_t time = 0
         cdef RunCounts* counts = &self.session.counts
         cdef Pace* pace = &self.pace if native_options == default_run_options else &self.other_pace
-        if native.run_lock != NULL:
-            with nogil:
-                status = binding_run_alone(native.run_lock, native.handle, native_options, self.handle, &time)
-            count_time(counts, time)
-        elif native.may_be_brief and pace == &self.other_pace and is_known_brief(pace):
+        if native.may_be_brief and pace == &self.other_pace and is_known_brief(pace):
             counts.nanoseconds += pace.last
             with nogil:
                 status = api.RunWithBinding(native.handle, native_options, self.handle)
-        else:
-            with nogil:
-                time = clock_ns()
+            return status
+        native_options = begin_interruptible(native_options, counts)
+        with nogil:
+            time = clock_ns()
+            if native.run_lock != NULL:
+                status = binding_run_alone(native.run_lock, native.handle, native_options, self.handle, &time)
+            else:
                 status = api.RunWithBinding(native.handle, native_options, self.handle)
                 time = clock_ns() - time
-            note_run(pace, counts, time, status)
+        end_interruptible(native_options)
+        note_run(pace, counts, time, status)
         return status
 
     cdef Outputs fetch_results(self):

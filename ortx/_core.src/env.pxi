@@ -4,6 +4,7 @@
 cdef OrtEnv* env = NULL
 cdef int env_born = 0                            # fork_generation when it was made
 cdef OrtRunOptions* default_run_options = NULL  # shared by all runs without options: for NULL, ORT makes one each time
+cdef OrtRunOptions* main_run_options = NULL     # the same for runs of the main thread that Ctrl-C ends
 
 
 def configure(table: Mapping[str, object] | None = None, /, **keywords) -> None:
@@ -90,6 +91,7 @@ cdef int ensure_env() except -1:
         severity = <OrtLoggingLevel><int>wanted.log_severity_level
         if default_run_options == NULL:
             check(api.CreateRunOptions(&default_run_options))
+            check(api.CreateRunOptions(&main_run_options))
         if wanted.use_global_thread_pools:
             check(api.CreateThreadingOptions(&threading_options))
             live_handles.threading_options += 1

@@ -213,4 +213,5 @@ cdef Session open_session(str function, table, str source, str path, model, Py_b
     session.zip_maps = zip_map_columns(session.native.zip_maps) or None
     if not session.inputs.index_of.keys().isdisjoint(session.outputs.names):
         session.passed_through = session.inputs
+    listen_for_interrupts()
     return session

@@ -52,10 +52,12 @@ cdef inline OrtStatus* run_at_pace(
         with nogil:
             status = frame_run(frame, session, run_options)
         return status
+    run_options = begin_interruptible(run_options, counts)
     with nogil:
         time = clock_ns()
         status = frame_run(frame, session, run_options)
         time = clock_ns() - time
+    end_interruptible(run_options)
     note_run(pace, counts, time, status)
     return status
 

@@ -42,8 +42,8 @@ cdef class Session:
         run_options : RunOptions, optional
             From `ortx.run_options`.
         timeout : float, optional
-            Seconds after which the run is ended, between two kernels; ``math.inf``: never. In the main thread Ctrl-C
-            then ends it, too.
+            Seconds after which the run is ended, between two kernels; ``math.inf``: never. In the main thread the
+            handlers of signals are then called while it waits.
 
         Returns
         -------
@@ -59,6 +59,8 @@ cdef class Session:
             If the session is closed.
         RunTimeout, RunCancelled
             If the run was ended by `timeout`, or by ``run_options.terminate()``.
+        KeyboardInterrupt
+            If Ctrl-C has ended it, in the main thread.
         Error
             If the model fails while it runs.
 

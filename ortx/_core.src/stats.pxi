@@ -14,15 +14,16 @@ cdef inline int run_frame(Session session, Frame* frame, const OrtRunOptions* na
         status = run_at_pace(
             &session.pace if native_options == default_run_options else &session.other_pace, &session.counts, frame,
             native.handle, native_options)
-    elif native.run_lock != NULL:
-        with nogil:
-            status = frame_run_alone(native.run_lock, frame, native.handle, native_options, &time)
-        count_time(&session.counts, time)
     else:
+        native_options = begin_interruptible(native_options, &session.counts)
         with nogil:
             time = clock_ns()
-            status = frame_run(frame, native.handle, native_options)
-            time = clock_ns() - time
+            if native.run_lock != NULL:
+                status = frame_run_alone(native.run_lock, frame, native.handle, native_options, &time)
+            else:
+                status = frame_run(frame, native.handle, native_options)
+                time = clock_ns() - time
+        end_interruptible(native_options)
         count_time(&session.counts, time)
     native = None  # the last reference, if the session was opened anew meanwhile
     session.counts.runs += 1
@@ -42,12 +43,18 @@ cdef int finish_run(Session session, OrtStatus* status) except -1:
     """Hand over ORT's messages, and raise the error of a run that has failed, which is counted."""
     problem = None
     if status != NULL:
-        problem = error_of(status)
+        try:
+            problem = error_of(status)
+        except KeyboardInterrupt:
+            session.counts.cancelled += 1  # by Ctrl-C, which Python has heard while it made the error
+            raise
         count_error(session, problem)
     emit_messages(waits=status != NULL)
     if session.is_forked:  # by a logging handler
         session.opened()
     if problem is not None:
+        if isinstance(problem, RunCancelled):
+            PyErr_CheckSignals()  # if Ctrl-C has ended it, that is what is raised
         raise problem
     return 0
 
