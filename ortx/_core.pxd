@@ -265,6 +265,7 @@ cdef enum:                          # why a run was stopped
     NOT_STOPPED
     STOPPED_BY_DEADLINE
     STOPPED_BY_CALLER               # its task was cancelled, or a signal's handler raised
+    STOPPED_BY_EXIT                 # of the interpreter, whose event loops do not look any more
 
 cdef struct Job:
     # What a worker needs to know of a run.
@@ -333,9 +334,9 @@ cdef class PendingRun
 cdef class LoopInbox:
     cdef Inbox inbox
     cdef object loop                # kept while runs of its are in flight
-    cdef Py_ssize_t unfinished      # runs of the loop that have not been put away
+    cdef set runs                   # of the loop; those that have not been put away
 
-    cdef int leave(self) except -1
+    cdef int leave(self, PendingRun run) except -1
     cdef PendingRun next_run(self)
 
 

@@ -48,7 +48,7 @@ import numpy
 from .errors import (
     CallError, EpFail, Error, ForkedSession, InvalidArgument, InvalidProtobuf, InvalidType, LibraryError, NoSuchFile,
     NotPicklable, NotSupported, OptionError, OptionTypeError, OutOfMemory, ProviderFallbackWarning, RunCancelled,
-    RunTimeout, SessionClosed, code_name, error_from_status, nearest, shown, warn)
+    RunTimeout, SessionClosed, code_name, error_from_status, exiting, nearest, shown, thread_refused, warn)
 
 # The other leaves are imported where they are first needed: together they cost more than all else in `import ortx`.
 
@@ -73,6 +73,7 @@ include "_core.src/seal.pxi"      # classes that only ortx itself makes
 include "_core.src/api.pxi"       # what all parts share: the function table, its version, the count of handles
 include "_core.src/status.pxi"    # check(): the one door for OrtStatus
 include "_core.src/forked.pxi"    # fork: waits for what is half made; in the child nothing of the parent's is used
+include "_core.src/threads.pxi"   # threads that the system may refuse to start
 include "_core.src/heap.pxi"      # trim_memory(): what is free goes back to the system
 include "_core.src/text.pxi"      # names and paths, from Python to C and back
 include "_core.src/library.pxi"   # load_library(): from a shared library to the function table

@@ -56,7 +56,8 @@ class Batcher:
     OptionError, OptionTypeError
         If an argument cannot be used.
     Error
-        From `Session.output_info`, for a name in `output_names` that the model does not have.
+        From `Session.output_info`, for a name in `output_names` that the model does not have; or if the system refuses
+        to start the threads.
 
     Notes
     -----

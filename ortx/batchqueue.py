@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from .errors import Error, ForkedSession, RunTimeout, SessionClosed, shown
+from .errors import Error, ForkedSession, RunTimeout, SessionClosed, exiting, shown, thread_refused
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -63,7 +63,7 @@ class Shared:
         self.session, self.names, self.most, self.dtypes = session, names, most, dtypes
         self.queue: deque[Request] = deque()
         self.sleepers: list[threading.Lock] = []  # each is a worker's own, held by it; to open it wakes the worker
-        self.refusal: Callable[[], Error] | None = None  # makes what a new request raises
+        self.refusal: Callable[[], BaseException] | None = None  # makes what a new request raises
         self.forming = threading.Lock()  # guards what follows
         self.groups: dict[object, deque[Request]] = {}  # taken from the queue, by key
         self.batches = self.requests = 0
@@ -72,10 +72,13 @@ class Shared:
     def start(self, count: int) -> None:
         _LIVE.add(self)
         for number in range(count):
-            self.threads.append(
-                threading.Thread(target=_work, args=(self,), name=f"ortx-batcher-{number}", daemon=True)
-            )
-            self.threads[-1].start()
+            thread = threading.Thread(target=_work, args=(self,), name=f"ortx-batcher-{number}", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                self.close()  # for those that were started
+                raise thread_refused(f"Batcher: thread {number + 1} of {count} cannot be started", error) from error
+            self.threads.append(thread)
 
     def close(self) -> None:
         if self.refusal is None:
@@ -90,6 +93,8 @@ class Shared:
 
     def drop(self) -> None:
         """Forget what waits, and end; only daemon threads can still wait for it, and they are to end silently."""
+        if self.refusal is None:
+            self.refusal = _exiting
         self.close()
         with self.forming:
             self._sort()
@@ -300,6 +305,11 @@ def timed_out(seconds: float) -> RunTimeout:
 
 def _closed() -> Error:
     return SessionClosed("run: the batcher is closed; make a new ortx.Batcher of the session")
+
+
+def _exiting() -> BaseException:
+    error = exiting("run")
+    return _closed() if isinstance(error, Error) else error
 
 
 def _forked() -> Error:

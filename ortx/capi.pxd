@@ -150,6 +150,7 @@ cdef extern from "ortx_capi.h" nogil:
         OrtStatus* (*CreateEnvWithCustomLogger)(
             OrtLoggingFunction logging_function, void* logger_param, OrtLoggingLevel log_severity_level,
             const char* logid, OrtEnv** out) noexcept nogil
+        OrtStatus* (*DisableTelemetryEvents)(const OrtEnv* env) noexcept nogil
         OrtStatus* (*CreateSession)(
             const OrtEnv* env, const ORTCHAR_T* model_path, const OrtSessionOptions* options,
             OrtSession** out) noexcept nogil

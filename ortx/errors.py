@@ -6,8 +6,12 @@ Every class also derives from the built-in exception that fits, so ``except File
 from __future__ import annotations
 
 import enum
+import errno
+import os
 import pickle
+import re
 import sys
+import threading
 import warnings
 from collections.abc import Iterable
 
@@ -19,6 +23,7 @@ __all__ = [
     "Error",
     "ErrorCode",
     "Fail",
+    "FileError",
     "ForkedSession",
     "InvalidArgument",
     "InvalidGraph",
@@ -202,6 +207,22 @@ class CallError(InvalidArgument):
         self.problems = tuple(problems)
 
 
+class OutOfMemory(Error, MemoryError):
+    """There is not enough memory to load a library or a model, to run a model, or for a thread that is needed.
+
+    Or an arena was not allowed to take more (``max_mem``).
+    A session goes on working when there is memory again. Where Python or numpy are those who ask for memory, it is a
+    plain `MemoryError`, so ``except MemoryError`` is for both.
+    """
+
+
+class FileError(Error, OSError):
+    """The system refused to open, read or write a file: permission denied, a read-only file system, a full disk.
+
+    `errno` is the system's number of the error.
+    """
+
+
 class SessionClosed(Error):
     """The session was closed; make a new one."""
 
@@ -220,10 +241,6 @@ class RunCancelled(Error):
 
 class RunTimeout(Error, TimeoutError):
     """A run was ended by its ``timeout``. Nothing looks into its inputs and buffers any more."""
-
-
-class OutOfMemory(Error, MemoryError):
-    """ONNX Runtime got no memory, or its arena was not allowed to take more (``max_mem``). The session stays usable."""
 
 
 class LibraryError(Error, OSError):
@@ -275,13 +292,16 @@ _CLASS_OF_CODE: dict[int, type[Error]] = {
 # How ONNX Runtime says that a run was terminated; a node with a graph inside adds words of its own, and its code.
 _TERMINATED = "terminate flag being set"
 
-# That there is no memory: the arena at its limit, the arena without memory for more, the C++ library.
-_OUT_OF_MEMORY = (
-    "is smaller than requested bytes of",
-    "Failed to allocate memory for requested buffer of size",
-    "std::bad_alloc",
-    "bad allocation",
+_STACK_OF_A_THREAD = 8 << 20  # bytes, where nobody says otherwise
+
+# How C++, the arenas of ONNX Runtime, the system and CUDA say that there is no memory, and the codes it comes with.
+_NO_MEMORY = re.compile(
+    r"std::bad_alloc|bad allocation|failed to allocate memory|cannot allocate memory|out of memory"
+    r"|is smaller than requested bytes of|available memory of \d+ is smaller than requested",
+    re.IGNORECASE,
 )
+_SYSTEM_ERROR = re.compile(r"system error number (\d+)")
+_CODES_OF_NO_MEMORY = (ErrorCode.FAIL, ErrorCode.ENGINE_ERROR, ErrorCode.RUNTIME_EXCEPTION, ErrorCode.EP_FAIL)
 
 # That a run cannot shrink an arena; the two texts are of different versions.
 _NO_ARENA = ("memory arena shrink list", "is not an arena based allocator")
@@ -293,10 +313,12 @@ _NO_ARENA_HINT = (
 
 def error_from_status(code: int, message: str) -> Error:
     """Make the exception for an ``OrtStatus``; a code that is newer than ortx gives a plain `Error`."""
+    if number := _number_of_system_error(code, message):
+        return _system_error(number, message)
     class_ = _CLASS_OF_CODE.get(code, Error)
     if _TERMINATED in message:
         class_ = RunCancelled
-    elif any(words in message for words in _OUT_OF_MEMORY):
+    elif code in _CODES_OF_NO_MEMORY and _NO_MEMORY.search(message):
         class_ = OutOfMemory
     elif any(words in message for words in _NO_ARENA):
         message += _NO_ARENA_HINT
@@ -312,6 +334,50 @@ def code_name(code: int) -> str:
         return ErrorCode(code).name
     except ValueError:
         return str(int(code))
+
+
+def _number_of_system_error(code: int, message: str) -> int:
+    """Return the system's number of an error with a file, or 0. It may stand where the ``OrtErrorCode`` should be."""
+    if match := _SYSTEM_ERROR.search(message):
+        return int(match[1])
+    return code if ' file "' in message and message.endswith(f": {os.strerror(code)}") else 0
+
+
+def _system_error(number: int, message: str) -> Error:
+    reason = os.strerror(number)
+    text = message if message.endswith(reason) else f"{message} ({reason})"
+    if number == errno.ENOENT:
+        return NoSuchFile(text)
+    if number == errno.ENOMEM:
+        return OutOfMemory(text)
+    error = FileError(text)
+    error.errno = number
+    return error
+
+
+def thread_refused(what: str, reason: object, count: int = 1) -> Error:
+    """Make the exception for threads that the system does not start. It gives the same reason whatever it lacks."""
+    import mmap
+
+    message = f"{what} ({reason}): "
+    try:
+        mmap.mmap(-1, (count + 1) * _STACK_OF_A_THREAD).close()
+    except OSError:
+        return OutOfMemory(message + "there is no memory for them; use fewer threads, or raise the limit (ulimit -v)")
+    return Error(
+        message + "the process, the user or the container may have no more threads; use fewer, or raise the limit "
+        "(ulimit -u, pids.max)"
+    )
+
+
+def exiting(function: str) -> BaseException:
+    """Make what a call raises that needs threads of ortx's when the interpreter is exiting and has ended them.
+
+    A daemon thread, which has a moment to live, gets a `SystemExit`: an error would be printed.
+    """
+    if threading.current_thread().daemon:
+        return SystemExit()
+    return Error(f"{function}: the interpreter is exiting")
 
 
 def warn(category: type[Warning], message: str) -> None:

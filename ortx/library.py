@@ -7,6 +7,7 @@ platform. The core turns the address that `open_library` returns into the functi
 from __future__ import annotations
 
 import ctypes
+import errno
 import fnmatch
 import importlib.util
 import os
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .errors import LibraryError, LibraryNotFound, LibraryTooOld, NoSuchFile
+from .errors import LibraryError, LibraryNotFound, LibraryTooOld, NoSuchFile, OutOfMemory
 
 __all__ = ["LibraryInfo"]
 
@@ -28,6 +29,9 @@ _FILE_PATTERN, _SYSTEM_NAMES = {
     "win32": ("onnxruntime.dll", ("onnxruntime.dll",)),
     "darwin": ("libonnxruntime.*dylib", ("libonnxruntime.1.dylib", "libonnxruntime.dylib")),
 }.get(sys.platform, ("libonnxruntime.so*", ("libonnxruntime.so.1", "libonnxruntime.so")))
+
+# What the loader says where there is not enough memory. For another reason it would go on after the second one.
+_NO_MEMORY = (os.strerror(errno.ENOMEM), "failed to map segment from shared object")
 
 _HOW_TO_INSTALL = (
     "Install one with `pip install ortx[cpu]` (or `ortx[gpu]`), set the environment variable "
@@ -74,17 +78,25 @@ def candidates(path: str | os.PathLike[str] | None) -> Iterator[Candidate]:
     A path that somebody named is made absolute, since the loader takes a bare file name for one to look up.
     """
     if path is not None:
-        yield Candidate(os.path.abspath(path), "the argument of ortx.load_library", binding=True)
+        yield _named(path, "the argument of ortx.load_library")
         return
     from_environment = os.environ.get(ENVIRONMENT_VARIABLE)
     if from_environment:
-        origin = f"the environment variable {ENVIRONMENT_VARIABLE}"
-        yield Candidate(os.path.abspath(from_environment), origin, binding=True)
+        yield _named(from_environment, f"the environment variable {ENVIRONMENT_VARIABLE}")
         return
     for file in _files_of_installed_package():
         yield Candidate(file, "the installed package onnxruntime", binding=True)
     for name in _SYSTEM_NAMES:
         yield Candidate(name, "the system's loader", binding=False)
+
+
+def _named(path: str | os.PathLike[str], origin: str) -> Candidate:
+    try:
+        return Candidate(os.path.abspath(path), origin, binding=True)
+    except OSError:
+        raise NoSuchFile(
+            f"the ONNX Runtime library {os.fspath(path)!r} (from {origin}) is in the current folder, which is gone"
+        ) from None
 
 
 def _files_of_installed_package() -> list[str]:
@@ -106,17 +118,22 @@ def open_library(candidate: Candidate) -> int:
 
     Raises
     ------
-    NoSuchFile, LibraryError
+    NoSuchFile, LibraryError, OutOfMemory
         With the loader's own reason. The library stays open for the life of the process.
     """
     where = f"{candidate.path!r} (from {candidate.origin})"
     if candidate.binding and not os.path.isfile(candidate.path):
-        kind = "is a folder, not a file" if os.path.isdir(candidate.path) else "does not exist"
+        kind = "is a pipe, a device or a socket" if os.path.exists(candidate.path) else "does not exist"
+        if os.path.isdir(candidate.path):
+            kind = "is a folder, not a file"
         raise NoSuchFile(f"the ONNX Runtime library {where} {kind}; expected the path of the library file itself")
     try:
         library = ctypes.CDLL(candidate.path)
     except OSError as error:
-        raise LibraryError(f"cannot load the ONNX Runtime library {where}: {error}") from None
+        message = f"cannot load the ONNX Runtime library {where}: {error}"
+        if message.endswith(_NO_MEMORY):
+            raise OutOfMemory(message) from None
+        raise LibraryError(message) from None
     try:
         function = library.OrtGetApiBase
     except AttributeError:

@@ -117,14 +117,22 @@ def free_dimension_overrides(value: object) -> tuple[tuple[str, str, int], ...]:
     return tuple((by, key, size) for (by, key), size in overrides.items())
 
 
+def absolute_path(value: object) -> str:
+    text = path(value)
+    try:
+        return os.path.abspath(text)
+    except OSError:
+        raise Refusal("an absolute path, since the current folder is gone", got=value) from None
+
+
 def custom_op_libraries(value: object) -> tuple[str, ...]:
     """Take a path, a `CustomOpLibrary`, which is path-like, or a list of these; give absolute paths."""
     if not isinstance(value, (list, tuple)):
-        return (os.path.abspath(path(value)),)
+        return (absolute_path(value),)
     libraries = []
     for position, item in enumerate(value):
         try:
-            libraries.append(os.path.abspath(path(item)))
+            libraries.append(absolute_path(item))
         except Refusal as refusal:
             raise Refusal(refusal.expected, refusal.error, where=f"[{position}]", got=item) from None
     return tuple(libraries)

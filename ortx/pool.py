@@ -314,9 +314,11 @@ def _content(model: Any) -> tuple[memoryview, str]:
     try:
         if not _is_path(model):
             content = memoryview(model).cast("B")
-            folder = os.getcwd()
+            folder = os.curdir
         else:
             folder = os.path.dirname(os.path.abspath(model))
+            if not os.path.isfile(model):
+                raise OSError("no regular file")  # to open a pipe would wait for somebody who writes into it
             with open(model, "rb") as file:
                 content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except (OSError, TypeError, ValueError) as error:

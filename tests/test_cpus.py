@@ -7,6 +7,7 @@ import math
 import os
 from pathlib import Path
 
+import models
 import pytest
 
 from ortx import cpus
@@ -257,3 +258,34 @@ def test_a_process_pinned_to_one_cpu_has_one(run_python):
         "print(cpus.available())"
     )
     assert (pinned.stdout.split(), pinned.stderr) == (["1"], "")
+
+
+@needs_affinity
+def test_a_real_group_with_a_quota_limits_the_threads_of_a_session(run_python, tmp_path):
+    name = f"ortx-test-{os.getpid()}"
+    version_1, version_2 = Path("/sys/fs/cgroup/cpu"), Path("/sys/fs/cgroup")
+    group = (version_1 if version_1.is_dir() else version_2) / name
+    try:
+        group.mkdir()
+    except OSError as error:
+        pytest.skip(f"needs a control group of its own, which cannot be made here: {error}")
+    try:
+        limits = {"cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": "50000"} if version_1.is_dir() else {}
+        try:
+            for file, text in (limits or {"cpu.max": "50000 100000"}).items():
+                (group / file).write_text(text)
+        except OSError as error:
+            pytest.skip(f"needs the controller of CPUs in its control group, which is not there: {error}")
+        (tmp_path / "square.onnx").write_bytes(models.square())
+        done = run_python(
+            "import os, sys\n"
+            "with open(sys.argv[2] + '/cgroup.procs', 'w') as file: file.write(str(os.getpid()))\n"
+            "import ortx\n"
+            "with ortx.session(sys.argv[1]) as session:\n"
+            "    print(session.run([[[1, 2]]])[0].tolist(), session.options()['intra_op_num_threads'])",
+            tmp_path / "square.onnx",
+            group,
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, "[[1.0, 4.0]] 1\n", "")
+    finally:
+        group.rmdir()

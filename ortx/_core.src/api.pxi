@@ -11,6 +11,7 @@ cdef object configuration = None            # options.RuntimeConfiguration, once
 cdef object setup_lock = threading.RLock()  # taken for loading the library and making the environment
 cdef bint finalizing = False                # set when the interpreter starts to exit: nothing is released after that
 cdef Py_ssize_t open_sessions = 0
+cdef object is_finalizing = sys.is_finalizing
 
 # What holds a native handle remembers in `born` which process made it, as the number of forks that lie behind that.
 cdef int fork_generation = 0        # of this process
@@ -48,5 +49,20 @@ def _live_handles() -> dict[str, int]:
 @atexit.register
 def _note_exit() -> None:
     global finalizing, releasing_generation
-    finalizing = True
-    releasing_generation = -1
+    with setup_lock:  # ORT crashes if the process takes it down while a thread sets it up
+        finalizing = True
+        releasing_generation = -1
+
+
+cdef int refuse_when_finalized(str function) except -1:
+    """Raise if the interpreter is past its exit handlers: a new thread would wait for it for ever, an import fail."""
+    if finalizing and is_finalizing():
+        raise Error(f"{function}: the interpreter is exiting")
+    return 0
+
+
+cdef int end_daemon_at_exit() except -1:
+    """End a daemon thread that comes to set up what the process begins to take down."""
+    if finalizing and threading.current_thread().daemon:
+        raise SystemExit
+    return 0

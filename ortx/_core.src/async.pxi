@@ -15,8 +15,8 @@ cdef object loops_thread = None
 cdef object submit_run(Session session, inputs, output_names, run_options):
     """Begin a run, and return its future."""
     global unfinished_runs
-    from .futures import RunFuture
     cdef PendingRun run = new_run("submit", session, None, run_options, None, False)
+    from .futures import RunFuture
     start_threads("submit", for_loops=False)
     ensure_worker(run.job.queue, "ortx-worker")
     run.job.waiter = closed_lock()
@@ -61,21 +61,15 @@ cdef int start_threads(str function, bint for_loops) except -1:
     """Start the thread that tells event loops, or the one that completes futures, if there is none yet."""
     global completion_thread, loops_thread
     if is_exiting:
-        raise Error(f"{function}: the interpreter is exiting")
+        raise exiting(function)
     if (loops_thread if for_loops else completion_thread) is not None:
         return 0
     with setup_lock:
         if for_loops and loops_thread is None:
-            loops_thread = started_thread(_wake_loops, "ortx-loops")
+            loops_thread = start_thread(_wake_loops, "ortx-loops")
         if not for_loops and completion_thread is None:
-            completion_thread = started_thread(_complete_runs, "ortx-completion")
+            completion_thread = start_thread(_complete_runs, "ortx-completion")
     return 0
-
-
-cdef object started_thread(target, str name):
-    thread = threading.Thread(target=target, name=name, daemon=True)
-    thread.start()
-    return thread
 
 
 def _complete_runs() -> None:
@@ -111,8 +105,9 @@ cdef int complete_ended_runs() except -1:
         try:
             settle(run)
         except BaseException as error:  # of a callback: errors are logged by the future, so this is SystemExit or such
-            PyErr_SetObject(type(error), error)
-            PyErr_WriteUnraisable(future)
+            if not isinstance(error, SystemExit):  # which ends a thread without a word, but this one has more to do
+                PyErr_SetObject(type(error), error)
+                PyErr_WriteUnraisable(future)
         unfinished_runs -= 1
         run = future = None
 
@@ -159,10 +154,10 @@ cdef class LoopInbox:
                 return_room(run.job.queue)
             put_away(run)
 
-    cdef int leave(self) except -1:
+    cdef int leave(self, PendingRun run) except -1:
         """Forget a run that was put away; after the last one, the loop too."""
-        self.unfinished -= 1
-        if self.unfinished == 0:
+        self.runs.discard(run)
+        if not self.runs:
             loop_inboxes.pop(self.loop, None)
         return 0
 
@@ -212,9 +207,9 @@ cdef int join_loop(PendingRun run) except -1:
     inbox = loop_inboxes.get(loop)
     if inbox is None:
         inbox = LoopInbox.__new__(LoopInbox)
-        inbox.loop = loop
+        inbox.loop, inbox.runs = loop, set()
         loop_inboxes[loop] = inbox
-    inbox.unfinished += 1
+    inbox.runs.add(run)
     run.inbox = inbox
     run.job.inbox = &inbox.inbox
     run.future = loop.create_future()
@@ -350,6 +345,16 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_runs_of_the_parent)
 
 
+cdef int stop_awaited_runs() except -1:
+    """Stop the runs of event loops, which have ended, or are in daemon threads: who knows how long they would take."""
+    for inbox in list(loop_inboxes.values()):
+        for run in list((<LoopInbox>inbox).runs):
+            lock_runs()
+            stop_job(&(<PendingRun>run).job, STOPPED_BY_EXIT)
+            unlock_runs()
+    return 0
+
+
 @atexit.register
 def _complete_runs_at_exit() -> None:
     """Let runs end that the interpreter would otherwise leave without the memory that they look into."""
@@ -360,8 +365,9 @@ def _complete_runs_at_exit() -> None:
         wake_up(&ended_jobs)
         unlock_runs()
         completion_thread.join()
+    stop_awaited_runs()
     lock_runs()
-    waits = native_runs > 0  # those of event loops that will not look any more
+    waits = native_runs > 0
     if waits:
         runs_drained = PyThread_allocate_lock()
         PyThread_acquire_lock(runs_drained, WAIT_LOCK)

@@ -64,7 +64,8 @@ def load_custom_op_library(path: str | os.PathLike[str]) -> CustomOpLibrary:
     ``RegisterCustomOpsLibrary_V2``.
     """
     cdef CustomOpLibrary library = CustomOpLibrary.__new__(CustomOpLibrary)
-    library.file = os.path.abspath(path_argument("load_custom_op_library", "path", path))
+    library.file = absolute_path(
+        "load_custom_op_library", "path", path_argument("load_custom_op_library", "path", path))
     check_library_file("load_custom_op_library: path", library.file)
     begin_opening()
     try:
@@ -95,6 +96,8 @@ cdef int check_library_file(str where, str path) except -1:
         raise InvalidArgument(f"{where}: {path!r} is a folder; expected a custom-op library")
     if not os.path.exists(path):
         raise NoSuchFile(f"{where}: there is no file {path!r}; expected a custom-op library")
+    if not os.path.isfile(path):
+        raise InvalidArgument(f"{where}: {path!r} is a pipe, a device or a socket; expected a custom-op library")
     return 0
 
 

@@ -52,9 +52,7 @@ cdef int start_deadline_thread() except -1:
     if deadline_thread is None:
         with setup_lock:
             if deadline_thread is None:
-                thread = threading.Thread(target=_watch_deadlines, name="ortx-deadlines", daemon=True)
-                thread.start()
-                deadline_thread = thread
+                deadline_thread = start_thread(_watch_deadlines, "ortx-deadlines")
     return 0
 
 

@@ -5,6 +5,7 @@ cdef OrtEnv* env = NULL
 cdef int env_born = 0                            # fork_generation when it was made
 cdef OrtRunOptions* default_run_options = NULL  # shared by all runs without options: for NULL, ORT makes one each time
 cdef OrtRunOptions* main_run_options = NULL     # the same for runs of the main thread that Ctrl-C ends
+cdef str setup_failure = None  # why the environment could not be made, for lack of memory; ORT cannot begin again
 
 
 def configure(table: Mapping[str, object] | None = None, /, **keywords) -> None:
@@ -43,8 +44,8 @@ def configure(table: Mapping[str, object] | None = None, /, **keywords) -> None:
     Notes
     -----
     A failed call changes nothing. Stands for ``CreateEnvWithCustomLogger``,
-    ``CreateEnvWithCustomLoggerAndGlobalThreadPools``, ``UpdateEnvWithCustomLogLevel``, ``CreateArenaCfgV2`` and
-    ``CreateAndRegisterAllocator``.
+    ``CreateEnvWithCustomLoggerAndGlobalThreadPools``, ``UpdateEnvWithCustomLogLevel``, ``DisableTelemetryEvents``,
+    ``CreateArenaCfgV2`` and ``CreateAndRegisterAllocator``.
     """
     global configuration
     from . import options
@@ -76,45 +77,65 @@ cdef int threads_or_default(int count) except -1:
 
 cdef int ensure_env() except -1:
     """Load the library and make the environment, if that has not happened yet."""
-    global env, env_born
-    cdef OrtEnv* created = NULL
-    cdef OrtThreadingOptions* threading_options = NULL
     if env != NULL:
         return 0
     with setup_lock:
         if env != NULL:
             return 0
         ensure_library()
-        wanted = current_configuration()
-        log_id = wanted.log_id.encode()
-        log_id_characters = <const char*>PyBytes_AS_STRING(log_id)
-        severity = <OrtLoggingLevel><int>wanted.log_severity_level
-        if default_run_options == NULL:
-            check(api.CreateRunOptions(&default_run_options))
-            check(api.CreateRunOptions(&main_run_options))
-        if wanted.use_global_thread_pools:
-            check(api.CreateThreadingOptions(&threading_options))
-            live_handles.threading_options += 1
-            try:
-                check(api.SetGlobalIntraOpNumThreads(
-                    threading_options, threads_or_default(wanted.global_intra_op_num_threads)))
-                check(api.SetGlobalInterOpNumThreads(
-                    threading_options, threads_or_default(wanted.global_inter_op_num_threads)))
-                with nogil:
-                    check(api.CreateEnvWithCustomLoggerAndGlobalThreadPools(
-                        receive_message, NULL, severity, log_id_characters, threading_options, &created))
-            finally:
-                live_handles.threading_options -= 1
-                api.ReleaseThreadingOptions(threading_options)
-        else:
-            with nogil:
+        end_daemon_at_exit()
+        if setup_failure is not None:
+            raise OutOfMemory(setup_failure)
+        make_env()
+    return 0
+
+
+cdef int make_env() except -1:
+    global env, env_born, setup_failure
+    cdef OrtEnv* created = NULL
+    cdef OrtThreadingOptions* threading_options = NULL
+    cdef int intra = 0, inter = 0
+    wanted = current_configuration()
+    log_id = wanted.log_id.encode()
+    log_id_characters = <const char*>PyBytes_AS_STRING(log_id)
+    severity = <OrtLoggingLevel><int>wanted.log_severity_level
+    if default_run_options == NULL:
+        check(api.CreateRunOptions(&default_run_options))
+        check(api.CreateRunOptions(&main_run_options))
+    if wanted.use_global_thread_pools:
+        intra = threads_or_default(wanted.global_intra_op_num_threads)
+        inter = threads_or_default(wanted.global_inter_op_num_threads)
+        require_threads("the first session", <long long>intra + inter - 2, "use_global_thread_pools")
+        check(api.CreateThreadingOptions(&threading_options))
+        live_handles.threading_options += 1
+    try:
+        if threading_options != NULL:
+            check(api.SetGlobalIntraOpNumThreads(threading_options, intra))
+            check(api.SetGlobalInterOpNumThreads(threading_options, inter))
+        with nogil:
+            if threading_options != NULL:
+                check(api.CreateEnvWithCustomLoggerAndGlobalThreadPools(
+                    receive_message, NULL, severity, log_id_characters, threading_options, &created))
+            else:
                 check(api.CreateEnvWithCustomLogger(receive_message, NULL, severity, log_id_characters, &created))
-        if wanted.cpu_arena is not None:
-            register_cpu_arena(created, wanted.cpu_arena)
-        env, env_born = created, fork_generation
-        # Once more: what was imported since then, logging maybe, is let go of after this, and before the first one.
-        atexit.register(_deliver_at_exit)
-        emit_waiting_messages()
+    except OutOfMemory as error:
+        setup_failure = (
+            f"the first session: ONNX Runtime had too little memory to set itself up ({error}), which it can do only "
+            "once; start a new process that has more")
+        raise OutOfMemory(setup_failure) from None
+    finally:
+        if threading_options != NULL:
+            live_handles.threading_options -= 1
+            api.ReleaseThreadingOptions(threading_options)
+    if not wanted.telemetry:
+        # On Windows events go to the system's tracing whatever ORT_DISABLE_TELEMETRY says.
+        check(api.DisableTelemetryEvents(created))
+    if wanted.cpu_arena is not None:
+        register_cpu_arena(created, wanted.cpu_arena)
+    env, env_born = created, fork_generation
+    # Once more: what was imported since then, logging maybe, is let go of after this, and before the first one.
+    atexit.register(_deliver_at_exit)
+    emit_waiting_messages()
     return 0
 
 

@@ -31,6 +31,8 @@ def load_library(path: str | os.PathLike[str] | None = None) -> LibraryInfo:
         If there is none; the message lists every place that was looked at.
     NoSuchFile, LibraryError, LibraryTooOld
         If the library that was named or found cannot be used.
+    OutOfMemory
+        If there is not enough memory for it.
     InvalidType
         If `path` is not a path.
     Error
@@ -44,6 +46,7 @@ def load_library(path: str | os.PathLike[str] | None = None) -> LibraryInfo:
         path = path_argument("load_library", "path", path)
     with setup_lock:
         if api == NULL:
+            end_daemon_at_exit()
             open_api(path)
         elif path is not None and not same_file(path, loaded_library.path):
             raise Error(

@@ -31,6 +31,10 @@ cdef NativeSession open_native(str function, table, str source, str path, Py_buf
     cdef NativeSession session
     ensure_env()
     table = with_threads(table)
+    if not table.disable_per_session_threads:
+        of_nodes = table.inter_op_num_threads if table.execution_mode == "parallel" else 1
+        count = <long long>table.intra_op_num_threads + of_nodes - 2
+        require_threads(function, count, "intra_op_num_threads, inter_op_num_threads")
     libraries = unique_libraries(function, table.custom_op_libraries)
     initializers, external_data = {}, {}
     is_needed = table.free_dimension_overrides or table.initializers or table.external_data
@@ -166,9 +170,9 @@ cdef object effective_options(table, tuple provider_names, tuple libraries):
 
 cdef object without_weights(table):
     """Return the options of a closed session: they are no reason to keep weights in memory."""
-    import dataclasses
     if not table.initializers and table.prepacked_weights is None and not table.external_data:
         return table
+    import dataclasses
     return dataclasses.replace(table, initializers=(), prepacked_weights=None, external_data=())
 
 
@@ -230,7 +234,8 @@ cdef str end_profile(NativeSession session, str source):
             "end profiling once")
     if not os.path.exists(file):
         raise NoSuchFile(
-            f"end_profiling: ONNX Runtime could not write {file!r}; profile_file_prefix needs a folder that exists")
+            f"end_profiling: ONNX Runtime could not write {file!r}; profile_file_prefix needs a folder that "
+            "exists and can be written")
     return file
 
 
@@ -254,7 +259,7 @@ cdef int add_custom_op_library(Session session, path_or_library) except -1:
     import dataclasses
     cdef NativeSession replacement
     function = "register_custom_op_library"
-    path = os.path.abspath(path_argument(function, "path_or_library", path_or_library))
+    path = absolute_path(function, "path_or_library", path_argument(function, "path_or_library", path_or_library))
     check_library_file(f"{function}: path_or_library", path)
     while True:
         session.opened()
@@ -341,6 +346,10 @@ cdef str existing_model_path(str function, str path):
         raise NoSuchFile(f"{function}: model_path: there is no file {path!r}") from None
     except OSError as error:
         raise InvalidArgument(f"{function}: model_path: cannot look at {path!r}: {error}") from None
-    if size == 0 and os.path.isfile(path):
+    if not os.path.isfile(path):
+        raise InvalidArgument(
+            f"{function}: model_path: {path!r} is a pipe, a device or a socket; expected a model file; what can be read"
+            " there goes to ortx.session_from_bytes")
+    if size == 0:
         raise InvalidProtobuf(f"{function}: model_path: {path!r} is empty; expected an ONNX model")
     return path

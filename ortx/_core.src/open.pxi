@@ -100,15 +100,19 @@ def session(
     InvalidProtobuf
         If the file is no model, or a damaged one.
     InvalidType, InvalidArgument
-        If `model_path` is no path, or that of a folder.
+        If `model_path` is no path, or that of a folder, a pipe or a device.
     OptionError, OptionTypeError
         For an unknown option, a value that is not allowed, or two options that contradict each other.
     EpFail
         If a provider cannot be used and ``fallback_to_cpu=False``; with ONNX Runtime's reason.
     LibraryError
         If ONNX Runtime cannot be loaded; see `ortx.load_library`.
+    OutOfMemory
+        If there is not enough memory for the model, or for the session's threads.
+    FileError
+        If a file may not be read or written.
     Error
-        If ONNX Runtime refuses the model for another reason.
+        If ONNX Runtime refuses the model for another reason, or the system the session's threads.
 
     Notes
     -----
@@ -145,7 +149,7 @@ def session_from_bytes(
         If the buffer is no model, or a damaged or empty one.
     InvalidType, InvalidArgument
         If `model` is no buffer, or not a contiguous one.
-    OptionError, OptionTypeError, LibraryError, Error
+    OptionError, OptionTypeError, LibraryError, OutOfMemory, FileError, Error
         As for `ortx.session`.
 
     Notes
@@ -182,6 +186,7 @@ cdef Session session_from_buffer(model, options, dict keywords):
 
 
 cdef object read_session_options(function, table, keywords):
+    refuse_when_finalized(function)
     from . import options
     read = options.read_session_options(function, table, keywords)
     check_prepacked_weights(function, read.prepacked_weights)

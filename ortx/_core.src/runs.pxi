@@ -22,6 +22,7 @@ cdef PendingRun new_run(
         str function, Session session, IOBinding binding, run_options, timeout, bint can_be_stopped_alone):
     """Make a run with nothing in it yet; `put_away` has to follow."""
     cdef PendingRun run = PendingRun.__new__(PendingRun)
+    refuse_when_finalized(function)
     session.opened()
     run.function, run.session, run.binding = function, session, None
     run.job.options = native_run_options(run_options)
@@ -217,7 +218,7 @@ cdef int put_away(PendingRun run) except -1:
         frame_close(&run.frame)
     if run.inbox is not None:
         inbox, run.inbox = run.inbox, None
-        inbox.leave()
+        inbox.leave(run)
     return 0
 
 
@@ -225,6 +226,8 @@ cdef int settle(PendingRun run) except -1:
     """Hand a run's outputs, or its error, to the future that waits for them."""
     result = problem = None
     cdef bint is_awaited = run.inbox is not None
+    if run.job.stopped_by == STOPPED_BY_EXIT:  # of a daemon thread, which would only print what it cannot help
+        return put_away(run)
     try:
         result = outcome(run)
     except BaseException as error:

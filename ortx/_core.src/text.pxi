@@ -26,6 +26,14 @@ cdef str path_argument(function, argument, path):
     return name
 
 
+cdef str absolute_path(function, argument, str path):
+    """Return a path that holds in any folder; the current one may have been removed."""
+    try:
+        return os.path.abspath(path)
+    except OSError as error:
+        raise NoSuchFile(f"{function}: {argument}: got {path!r}, in a current folder that is gone ({error})") from None
+
+
 cdef str take_string(char* text):
     """Decode a string that ORT allocated with the default allocator, and free it."""
     try:

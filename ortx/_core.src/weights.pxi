@@ -48,7 +48,7 @@ cdef dict shared_initializers(str function, initializers, model, str path):
     array has to hold what the model holds. `model` is the content of the file `path`, or of a buffer if that is None.
     """
     from . import modelfile
-    folder = os.getcwd() if path is None else os.path.dirname(os.path.abspath(path))
+    folder = os.curdir if path is None else os.path.dirname(os.path.abspath(path))
     if modelfile.is_ort_format(model):
         raise NotSupported(f"{function}: option 'initializers': needs an .onnx model; this one is in ORT's own format")
     try:

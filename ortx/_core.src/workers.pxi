@@ -301,12 +301,12 @@ cdef int ensure_worker(RunQueue* queue, str name) except -1:
     unlock_runs()
     if is_needed:
         try:
-            threading.Thread(target=_work, args=(<uintptr_t>queue,), name=name, daemon=True).start()
-        except RuntimeError as error:
+            start_thread(_work, name, (<uintptr_t>queue,))
+        except Error:
             lock_runs()
             queue.workers -= 1
             is_lost = queue.workers == 0
             unlock_runs()
             if is_lost:
-                raise Error(f"a thread that could run the model cannot be started: {error}") from error
+                raise
     return 0

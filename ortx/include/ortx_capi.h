@@ -212,7 +212,7 @@ typedef struct OrtApi {
     (OrtLoggingFunction logging_function, void* logger_param, OrtLoggingLevel log_severity_level,
      const char* logid, OrtEnv** out);
   ORTX_SLOT(EnableTelemetryEvents);
-  ORTX_SLOT(DisableTelemetryEvents);
+  OrtStatus* (ORTX_CALL *DisableTelemetryEvents)(const OrtEnv* env);
   OrtStatus* (ORTX_CALL *CreateSession)
     (const OrtEnv* env, const ORTCHAR_T* model_path, const OrtSessionOptions* options, OrtSession** out);
   OrtStatus* (ORTX_CALL *CreateSessionFromArray)
