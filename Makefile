@@ -8,7 +8,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := setup.py pyproject.toml $(wildcard ortx/*.pyx ortx/*.pxd ortx/_core.src/* ortx/include/*)
 
 .DEFAULT_GOAL := test
-.PHONY: demo test bench bench-growth bench-options bench-loading leaks publish instructions lint stubs clean
+.PHONY: demo test bench bench-growth bench-options bench-loading leaks publish instructions lint stubs
+.PHONY: sanitize valgrind fuzz clean
 
 demo: $(VENV)/with-demo ## build, install, and identify the files of this repository
 	$(BIN)/python examples/identify_files.py .
@@ -39,6 +40,18 @@ instructions: $(VENV)/with-bench ## count the instructions of a call, and compar
 
 lint: $(VENV)/with-test ## linters, compiler warnings, types, stubs; part of the suite, too
 	$(BIN)/python -m pytest tests/test_static_checks.py
+
+sanitize: $(VENV)/with-test ## the suite under ASan and UBSan, a short session under LSan: a build of its own; takes long
+	$(BIN)/python -m tools.memcheck suite
+	$(BIN)/python -m tools.memcheck leaks
+	$(BIN)/python -m pytest tests/test_memcheck.py
+
+valgrind: $(VENV)/with-test ## a short session under valgrind, and a wrong one
+	$(BIN)/python -m tools.memcheck valgrind
+	ORTX_VALGRIND=1 $(BIN)/python -m pytest tests/test_memcheck.py -k valgrind
+
+fuzz: $(VENV)/with-test ## FUZZ_SECONDS=600: how long; FUZZ_SEED: where it begins
+	$(BIN)/python -m pytest -o faulthandler_timeout=3600 tests/fuzz
 
 stubs: $(VENV)/with-test ## write ortx/_core.pyi anew from the built module
 	$(BIN)/python -m tools.make_stubs

@@ -48,7 +48,7 @@ import numpy
 from .errors import (
     CallError, EpFail, Error, ForkedSession, InvalidArgument, InvalidProtobuf, InvalidType, LibraryError, NoSuchFile,
     NotPicklable, NotSupported, OptionError, OptionTypeError, OutOfMemory, ProviderFallbackWarning, RunCancelled,
-    RunTimeout, SessionClosed, code_name, error_from_status, exiting, nearest, shown, thread_refused, warn)
+    RunTimeout, SessionClosed, code_name, error_from_status, exiting, nearest, shown, warn)
 
 # The other leaves are imported where they are first needed: together they cost more than all else in `import ortx`.
 

@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from .errors import Error, ForkedSession, RunTimeout, SessionClosed, exiting, shown, thread_refused
+from .errors import Error, ForkedSession, RunTimeout, SessionClosed, exiting, shown
+from .threads import thread_refused
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop

@@ -22,6 +22,7 @@ __all__ = [
     "EpFail",
     "Error",
     "ErrorCode",
+    "ExternalDataRefused",
     "Fail",
     "FileError",
     "ForkedSession",
@@ -235,6 +236,10 @@ class NotPicklable(Error, TypeError, pickle.PicklingError):
     """Something that cannot be copied, or cannot go to another process; the message says what can instead."""
 
 
+class ExternalDataRefused(Error, PermissionError):
+    """A model has tensors in a file outside of its folder, which was not allowed. Nothing was read."""
+
+
 class RunCancelled(Error):
     """A run was ended before it was done: by `RunOptions.terminate`."""
 
@@ -291,8 +296,6 @@ _CLASS_OF_CODE: dict[int, type[Error]] = {
 
 # How ONNX Runtime says that a run was terminated; a node with a graph inside adds words of its own, and its code.
 _TERMINATED = "terminate flag being set"
-
-_STACK_OF_A_THREAD = 8 << 20  # bytes, where nobody says otherwise
 
 # How C++, the arenas of ONNX Runtime, the system and CUDA say that there is no memory, and the codes it comes with.
 _NO_MEMORY = re.compile(
@@ -353,21 +356,6 @@ def _system_error(number: int, message: str) -> Error:
     error = FileError(text)
     error.errno = number
     return error
-
-
-def thread_refused(what: str, reason: object, count: int = 1) -> Error:
-    """Make the exception for threads that the system does not start. It gives the same reason whatever it lacks."""
-    import mmap
-
-    message = f"{what} ({reason}): "
-    try:
-        mmap.mmap(-1, (count + 1) * _STACK_OF_A_THREAD).close()
-    except OSError:
-        return OutOfMemory(message + "there is no memory for them; use fewer threads, or raise the limit (ulimit -v)")
-    return Error(
-        message + "the process, the user or the container may have no more threads; use fewer, or raise the limit "
-        "(ulimit -u, pids.max)"
-    )
 
 
 def exiting(function: str) -> BaseException:

@@ -1,4 +1,4 @@
-"""What ortx itself reads and writes of ``.onnx`` files: weights, ZipMap nodes, a model of one node.
+"""What ortx itself reads of ``.onnx`` files: weights, ZipMap nodes, which operators there are.
 
 An ``.onnx`` file is one protobuf message; only the fields on the way to what is wanted are looked into, and the others
 jumped over, so the size of a model does not matter. See ``onnx.proto`` for the numbers.
@@ -7,19 +7,22 @@ jumped over, so the size of a model does not matter. See ``onnx.proto`` for the 
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy
 
+from .modelwriter import field
+
 __all__ = [
+    "Node",
     "Weights",
     "ZipMap",
-    "concatenation_model",
     "consists_of",
-    "empty_sequence_model",
     "external_files",
     "is_ort_format",
+    "node",
     "stored_data",
     "weights",
     "without_zip_maps",
@@ -215,14 +218,14 @@ def without_zip_maps(model: memoryview) -> tuple[bytes, tuple[ZipMap, ...]]:
         if number == _NODE and _text(value, _NODE_OUTPUT) in tensor_of:
             continue
         if name in tensor_of:
-            float_tensor = _field(1, _field(1, 1))  # TypeProto: tensor_type with elem_type FLOAT, of any shape
-            info = _field(1, tensor_of[name].encode("utf-8", "surrogateescape")) + _field(2, float_tensor)
-            pieces.append(_field(_OUTPUT, info))
+            float_tensor = field(1, field(1, 1))  # TypeProto: tensor_type with elem_type FLOAT, of any shape
+            info = field(1, tensor_of[name].encode("utf-8", "surrogateescape")) + field(2, float_tensor)
+            pieces.append(field(_OUTPUT, info))
         else:
             pieces.append(graph[start:end])
     changed = b"".join(pieces)
     return b"".join(
-        _field(_GRAPH, changed) if number == _GRAPH else model[start:end] for number, _, start, end in _spans(model)
+        field(_GRAPH, changed) if number == _GRAPH else model[start:end] for number, _, start, end in _spans(model)
     ), tuple(found)
 
 
@@ -321,38 +324,30 @@ def consists_of(model: memoryview, operators: Mapping[str, Collection[str]], mos
     return nodes > 0
 
 
-# --- models of one node ---------------------------------------------------------------------------------------------
+class Node(NamedTuple):
+    """A node as far as it can be told without its subgraphs; `numbers` are its attributes that are one number."""
+
+    name: str
+    op_type: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    numbers: dict[str, float]
 
 
-def empty_sequence_model(data_type: int) -> bytes:
-    """Return a model without inputs, whose one output ``y`` is an empty sequence of tensors of an element type."""
-    return _one_node_model("SequenceEmpty", {"dtype": data_type}, None, _sequence_type(data_type))
-
-
-def concatenation_model(data_type: int) -> bytes:
-    """Return a model that makes one tensor ``y`` of a sequence ``x`` of tensors of one shape, with an axis more."""
-    attributes = {"axis": 0, "new_axis": 1}
-    return _one_node_model("ConcatFromSequence", attributes, _sequence_type(data_type), _tensor_type(data_type))
-
-
-def _one_node_model(op_type: str, attributes: dict[str, int], x: bytes | None, y: bytes) -> bytes:
-    node = _field(2, b"y") + _field(4, op_type.encode())
-    if x is not None:
-        node += _field(1, b"x")
-    for name, value in attributes.items():
-        node += _field(5, _field(1, name.encode()) + _field(20, 2) + _field(3, value))  # AttributeProto: type INT, i
-    graph = _field(1, node) + _field(2, b"g") + _field(12, _field(1, b"y") + _field(2, y))
-    if x is not None:
-        graph += _field(11, _field(1, b"x") + _field(2, x))
-    return _field(1, 8) + _field(_GRAPH, graph) + _field(8, _field(2, 14))  # ir_version, graph, opset
-
-
-def _tensor_type(data_type: int) -> bytes:
-    return _field(1, _field(1, data_type))  # TypeProto: tensor_type with its elem_type
-
-
-def _sequence_type(data_type: int) -> bytes:
-    return _field(4, _field(1, _tensor_type(data_type)))  # TypeProto: sequence_type with its elem_type
+def node(message: memoryview) -> Node:
+    """Read a NodeProto."""
+    numbers: dict[str, float] = {}
+    for attribute in _messages(message, _ATTRIBUTE):
+        for number, value in _fields(attribute):
+            if number == 2 and isinstance(value, memoryview) and len(value) == 4:
+                numbers[_text(attribute, 1)] = struct.unpack("<f", value)[0]
+            elif number == 3 and isinstance(value, int):
+                numbers[_text(attribute, 1)] = value
+    inputs, outputs = (
+        tuple(_decoded(value) for number, value in _fields(message) if number == wanted)
+        for wanted in (_NODE_INPUT, _NODE_OUTPUT)
+    )
+    return Node(_text(message, 3), _text(message, _OP_TYPE), inputs, outputs, numbers)
 
 
 # --- protobuf's wire format -----------------------------------------------------------------------------------------
@@ -393,20 +388,6 @@ def _spans(message: memoryview | int) -> Iterator[tuple[int, memoryview | int, i
             raise ValueError("a field that is longer than its message")
         yield key >> 3, message[at : at + size], start, at + size
         at += size
-
-
-def _field(number: int, value: bytes | int) -> bytes:
-    """Write one field: a number, or a text or message."""
-    if isinstance(value, int):
-        return bytes([*_digits(number << 3), *_digits(value)])
-    return bytes([*_digits(number << 3 | 2), *_digits(len(value))]) + value
-
-
-def _digits(number: int) -> Iterator[int]:
-    while number > 0x7F:
-        yield number & 0x7F | 0x80
-        number >>= 7
-    yield number
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:

@@ -222,6 +222,7 @@ class SessionOptions(Table):
     initializers: tuple[tuple[str, object], ...] = option(initializers, ())
     prepacked_weights: object | None = option(anything, None)
     external_data: tuple[tuple[str, object], ...] = option(reader_of("memoryoptions", "read_external_data"), ())
+    allow_external_data_outside_model_folder: bool = option(boolean, False)
     keep_model: bool = option(boolean, False)
     concurrent_runs: bool | None = option(boolean, None)
     fast_zip_map: bool = option(boolean, True)

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import numpy
 
-from . import _core, cpus, modelfile, stats
+from . import _core, cpus, externalfiles, modelfile, stats
 from .errors import InvalidArgument, InvalidProtobuf, InvalidType, NotSupported, OptionError, SessionClosed, shown
 from .stats import Stats
 
@@ -80,7 +80,7 @@ class SessionPool:
     NotSupported
         If the weights cannot be shared: a model in ``.ort`` format, another provider than the CPU (a device has its own
         copy for each session), or a weight of 1 KB or more of an element type that cannot be shared.
-    OptionError, OptionTypeError, NoSuchFile, InvalidProtobuf, Error
+    ExternalDataRefused, OptionError, OptionTypeError, NoSuchFile, InvalidProtobuf, Error
         As for `ortx.session`.
 
     Notes
@@ -106,7 +106,8 @@ class SessionPool:
         given = _given(options, keywords, count)
         own = {**(options or {}), **keywords}.get("intra_op_num_threads")
         self._share, self._chose_threads = share, given.get("intra_op_num_threads") != own
-        content, folder = _content(model)
+        content = _content(model)
+        folder = _folder(model, content, given)
         weights = _shareable(content)
         # Bytes cannot change, nor should a model's file; of another buffer its owner may do what he likes afterwards.
         given["initializers"] = _arrays(weights, folder, copies=not (_is_path(model) or isinstance(model, bytes)))
@@ -309,14 +310,12 @@ def _opened(model: Any, options: Mapping[str, object]) -> _core.Session:
     return session
 
 
-def _content(model: Any) -> tuple[memoryview, str]:
-    """Return the model's bytes, mapped or as they are, and the folder that names of other files are relative to."""
+def _content(model: Any) -> memoryview:
+    """Return the model's bytes, mapped or as they are."""
     try:
         if not _is_path(model):
             content = memoryview(model).cast("B")
-            folder = os.curdir
         else:
-            folder = os.path.dirname(os.path.abspath(model))
             if not os.path.isfile(model):
                 raise OSError("no regular file")  # to open a pipe would wait for somebody who writes into it
             with open(model, "rb") as file:
@@ -331,7 +330,19 @@ def _content(model: Any) -> tuple[memoryview, str]:
             "ortx.SessionPool: the model is in ONNX Runtime's own format (.ort), whose weights ortx cannot share; use "
             "the .onnx model"
         )
-    return content, folder
+    return content
+
+
+def _folder(model: Any, content: memoryview, given: Mapping[str, Any]) -> str:
+    """Return the folder that names of other files are relative to, and refuse names that lead out of it."""
+    path = os.fspath(model) if _is_path(model) else None
+    entries = given.get("config_entries")
+    entries = (
+        [*entries.items()] if isinstance(entries, Mapping) else []
+    )  # anything else is refused by the first session
+    allowed = given.get(externalfiles.ALLOWING) is True
+    externalfiles.check("ortx.SessionPool", content, path=path, entries=entries, allowed=allowed)
+    return [*externalfiles.folders(path, entries), os.getcwd()][0]
 
 
 def _shareable(content: memoryview) -> dict[str, modelfile.Weights]:

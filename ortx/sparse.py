@@ -216,9 +216,9 @@ def _strings(values: object, array: Array) -> Array:
     if not isinstance(values, numpy.ndarray):
         array = numpy.ascontiguousarray(values, object)  # numpy's own strings drop NULs at the end
     array = numpy.ascontiguousarray(array, object)
-    if not any(isinstance(item, bytes) for item in array.flat):
+    if not any(isinstance(item, bytes) for item in array.ravel()):
         return array
-    decoded = [item.decode() if isinstance(item, bytes) else item for item in array.flat]
+    decoded = [item.decode() if isinstance(item, bytes) else item for item in array.ravel()]
     return numpy.array(decoded, object).reshape(array.shape)
 
 
@@ -280,7 +280,7 @@ def _problem_of_layout(sparse: SparseTensor) -> str | None:
 
 
 def _problem_of_strings(values: Array) -> str | None:
-    for item in values.flat:
+    for item in values.ravel():
         if not isinstance(item, str):
             return f"values: got {shown(item)} among the objects; expected strings"
         if "\0" in item:

@@ -41,6 +41,7 @@ FAMILY = {
     errors.OptionTypeError: (TypeError, ErrorCode.INVALID_ARGUMENT),
     errors.CallError: (ValueError, ErrorCode.INVALID_ARGUMENT),
     errors.FileError: (OSError, ErrorCode.FAIL),
+    errors.ExternalDataRefused: (PermissionError, ErrorCode.FAIL),
     errors.SessionClosed: (RuntimeError, ErrorCode.FAIL),
     errors.ForkedSession: (RuntimeError, ErrorCode.FAIL),
     errors.NotPicklable: (pickle.PicklingError, ErrorCode.FAIL),

@@ -24,10 +24,15 @@ INCLUDED = [match["part"] for match in INCLUDE.finditer(MANIFEST)]
 # Every leaf and what it may import of ours.
 LEAVES = {
     "batcher": {"errors", "batchqueue", "valueinfo", "_core"},  # of the core its types only, as the next one
-    "batchqueue": {"errors", "_core"},
+    "batchqueue": {"errors", "threads", "_core"},
     "cpus": set(),
     "errors": set(),
     "futures": {"errors", "_core"},  # of the core its types only
+    "externalfiles": {"errors", "modelwalk"},
+    "hazards": {"errors", "modelfile", "modelwalk"},
+    "modelwalk": set(),
+    "modelwriter": set(),
+    "threads": {"errors"},
     "library": {"errors"},
     "operators": set(),
     "options": {"errors", "config_keys", "coreml", "presets", "providers", "tables"},
@@ -43,13 +48,13 @@ LEAVES = {
     "profiling": {"errors", "profilerows", "profileview"},
     "config_keys": {"errors"},
     "memoryoptions": {"errors", "options"},
-    "modelfile": set(),
+    "modelfile": {"modelwriter"},
     "modelinfo": set(),
     "valueinfo": set(),
 }
 # Modules of Python alone that use the core as anybody could, and which leaves they use besides.
 ABOVE = {
-    "pool": {"errors", "cpus", "modelfile", "recipe", "stats"},
+    "pool": {"errors", "cpus", "externalfiles", "modelfile", "recipe", "stats"},
 }
 MOST_LINES = 450
 

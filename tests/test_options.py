@@ -78,6 +78,7 @@ SESSION = {
     "initializers": INITIALIZERS,
     "prepacked_weights": CONTAINER,
     "external_data": FILES,
+    "allow_external_data_outside_model_folder": BOOLEAN,
     "keep_model": BOOLEAN,
     "concurrent_runs": BOOLEAN,
     "fast_zip_map": BOOLEAN,

@@ -55,6 +55,7 @@ DEFAULTS = {
     "initializers": {},
     "prepacked_weights": None,
     "external_data": {},
+    "allow_external_data_outside_model_folder": False,
     "keep_model": False,
     "concurrent_runs": True,
     "fast_zip_map": True,
@@ -164,6 +165,7 @@ EXAMPLES = {
     "initializers": [lambda _: (UserDict(scale=SCALE), {"scale": SCALE})],
     "prepacked_weights": [lambda _: (container := CONTAINER(), container)],
     "external_data": [],  # needs a model whose weights are in another file: see test_externaldata.py
+    "allow_external_data_outside_model_folder": [same(True)],
     "keep_model": [same(True)],
     "concurrent_runs": [same(False)],
     "fast_zip_map": [same(False)],
@@ -412,6 +414,7 @@ ANY_OPTIONS = st.fixed_dictionaries(
         "profile_file_prefix": st.none() | st.just("profile"),
         "free_dimension_overrides": st.sampled_from([[], [OVERRIDE]]),
         "config_entries": st.dictionaries(st.sampled_from(list(ENTRIES)), st.sampled_from(["0", "1"])),
+        "allow_external_data_outside_model_folder": st.booleans(),
         "keep_model": st.booleans(),
         "concurrent_runs": st.booleans(),
         "fast_zip_map": st.booleans(),

@@ -445,13 +445,16 @@ def test_weights_in_a_file_next_to_the_model_are_compared_and_replaced(tmp_path,
         ortx.session(path, initializers={"w": w})
 
 
-def test_weights_of_a_model_from_memory_are_looked_for_in_the_working_directory(tmp_path, monkeypatch):
+def test_weights_of_a_model_from_memory_are_looked_for_in_the_folder_that_is_allowed(tmp_path, monkeypatch):
     content = outside(tmp_path / "folder").read_bytes()
-    monkeypatch.chdir(tmp_path / "folder")
-    with ortx.session_from_bytes(content, initializers={"w": W}) as session:
-        np.testing.assert_array_equal(session.run([X])["y"], X * W)
-    with pytest.raises(ortx.OptionError, match="holds other values"):
-        ortx.session_from_bytes(content, initializers={"w": W + 1})
+    folder = {"config_entries": {"session.model_external_initializers_file_folder_path": str(tmp_path / "folder")}}
+    anywhere = {"allow_external_data_outside_model_folder": True}  # then it is the working directory
+    for options, directory in ((folder, tmp_path), (anywhere, tmp_path / "folder")):
+        monkeypatch.chdir(directory)
+        with ortx.session_from_bytes(content, options, initializers={"w": W}) as session:
+            np.testing.assert_array_equal(session.run([X])["y"], X * W)
+        with pytest.raises(ortx.OptionError, match="holds other values"):
+            ortx.session_from_bytes(content, options, initializers={"w": W + 1})
 
 
 def test_a_view_of_the_very_file_takes_the_place_of_the_weights_in_it(tmp_path):

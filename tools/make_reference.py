@@ -51,7 +51,7 @@ PAGES: Mapping[str, tuple[str, ...]] = {
         *("ModelLoaded", "NotSupported", "InvalidGraph", "EpFail", "ModelLoadCanceled", "ModelRequiresCompilation"),
         *("NotFound", "DeviceReset"),
         *("InvalidType", "OptionError", "OptionTypeError", "CallError", "SessionClosed", "RunCancelled", "RunTimeout"),
-        *("ForkedSession", "NotPicklable", "OutOfMemory", "FileError"),
+        *("ForkedSession", "NotPicklable", "OutOfMemory", "FileError", "ExternalDataRefused"),
         *("LibraryError", "LibraryNotFound", "LibraryTooOld"),
         *("ProviderFallbackWarning", "UnknownConfigKeyWarning"),
     ),

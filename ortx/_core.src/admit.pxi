@@ -112,7 +112,7 @@ cdef object array_of_literal(value, dtype):
     try:
         natural = numpy.asarray(value)
         if natural.dtype == numpy.float64 and dtype.kind in "iu" and all(
-                [isinstance(item, (int, numpy.integer)) for item in numpy.asarray(value, object).flat]):
+                [isinstance(item, (int, numpy.integer)) for item in numpy.asarray(value, object).ravel()]):
             natural = numpy.asarray(value, dtype)  # numpy makes floats of integers that no one type of its own holds
     except (ValueError, TypeError, OverflowError) as error:
         return f"got {shown(value)}, which numpy cannot make an array of ({error})"

@@ -108,7 +108,7 @@ cdef object small_array(Value owner):
 
 
 cdef inline object copied_array(const void* data, size_t size, int rank, const int64_t* shape, int type_number):
-    array = cnp.PyArray_EMPTY(rank, <cnp.npy_intp*>shape, type_number, 0)
+    array = fresh_array(rank, shape, type_number)
     if size:
         memcpy(cnp.PyArray_DATA(array), data, size)
     return array
@@ -157,11 +157,11 @@ cdef OrtSession* joining_session(ONNXTensorElementDataType element_type) except?
     """Return the session for an element type; NULL if ORT has none, or none for this type."""
     cdef int number = <int>element_type
     if not joining_is_tried[number]:
-        from . import modelfile
+        from . import modelwriter
         with setup_lock:  # another thread may be at it
             if not joining_is_tried[number]:
                 try:
-                    joining_sessions[number] = open_helper(modelfile.concatenation_model(tensor_proto_number(number)))
+                    joining_sessions[number] = open_helper(modelwriter.concatenation_model(tensor_proto_number(number)))
                 except Error:
                     joining_sessions[number] = NULL  # a build of ORT without this kernel
                 joining_is_tried[number] = True
@@ -232,10 +232,10 @@ cdef Feed make_empty_sequence(element):
     cdef OrtSession* session
     cdef OrtValue* made = NULL
     cdef const char* output = "y"
-    from . import modelfile
+    from . import modelwriter
     if element.onnx_type != "tensor":
         raise NotSupported(f"ONNX Runtime can make no empty seq({element.type})")
-    session = open_helper(modelfile.empty_sequence_model(tensor_proto_number(ELEMENT_TYPE_OF_WORD[element.data_type])))
+    session = open_helper(modelwriter.empty_sequence_model(tensor_proto_number(ELEMENT_TYPE_OF_WORD[element.data_type])))
     live_handles.session += 1
     try:
         check(api.Run(session, NULL, NULL, NULL, 0, &output, 1, &made))

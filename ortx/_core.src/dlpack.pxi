@@ -5,6 +5,8 @@ cdef enum:
     DL_READ_ONLY = 1
     DL_IS_COPIED = 2
 
+cdef int64_t MOST_STRIDE = <int64_t>1 << 56  # elements; in bytes it fits into 64 bits
+
 # What the CPU can read: its own memory, and that which CUDA and ROCm pin or manage for it.
 cdef tuple HOST_DEVICE_TYPES = (1, 3, 11, 13)
 cdef dict DEVICE_WORDS = {
@@ -92,18 +94,22 @@ cdef cnp.ndarray array_of_dltensor(DLTensor* tensor):
         raise BufferError(
             f"its elements are of the DLPack type ({tensor.dtype.code}, {tensor.dtype.bits}, {tensor.dtype.lanes}), "
             "which ONNX has none for")
-    if tensor.ndim > cnp.NPY_MAXDIMS:
+    if not 0 <= tensor.ndim <= cnp.NPY_MAXDIMS:
         raise BufferError(f"it has {tensor.ndim} dimensions; numpy arrays have at most {cnp.NPY_MAXDIMS}")
+    if tensor.shape == NULL and tensor.ndim:
+        raise BufferError(f"it has {tensor.ndim} dimensions, but no sizes of them")
     dtype = dtype_of(ELEMENT_TYPE_OF_WORD[word])
     item_size = dtype.itemsize
     if tensor.data == NULL and all([tensor.shape[i] != 0 for i in range(tensor.ndim)]):
         raise BufferError("it has elements, but no memory")
     if tensor.strides != NULL:
         for i in range(tensor.ndim):
+            if not -MOST_STRIDE <= tensor.strides[i] <= MOST_STRIDE:
+                raise BufferError(f"its stride {i} of {tensor.strides[i]} elements leads out of any memory")
             strides[i] = tensor.strides[i] * item_size
     return cnp.PyArray_New(
         cnp.ndarray, tensor.ndim, <cnp.npy_intp*>tensor.shape, <int>dtype.num,
-        NULL if tensor.strides == NULL else strides, <char*>tensor.data + tensor.byte_offset, item_size,
+        NULL if tensor.strides == NULL else strides, <char*>(<uintptr_t>tensor.data + tensor.byte_offset), item_size,
         cnp.NPY_ARRAY_WRITEABLE if tensor.strides != NULL else cnp.NPY_ARRAY_CARRAY, None)
 
 

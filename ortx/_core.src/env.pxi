@@ -1,11 +1,29 @@
 # The environment: one per process, made with the first session, never released (ORT crashes when sessions or values
 # of some providers outlive it).
 
+cdef extern from *:
+    """
+    #if defined(__GLIBC__)
+    #include <execinfo.h>
+    /* An exception that leaves pthread_once, of which ORT has several, makes glibc load libgcc_s, and the process is
+       aborted if there is no memory for that: have it loaded before. Return whether it is. */
+    static int ortx_prepare_unwinding(void) {
+        void* frame;
+        return backtrace(&frame, 1) > 0;
+    }
+    #else
+    static int ortx_prepare_unwinding(void) { return 1; }
+    #endif
+    """
+    int ortx_prepare_unwinding() noexcept nogil
+
+cdef enum:
+    ROOM_TO_SET_UP = 16 << 20  # bytes; the environment takes 6 MB
+
 cdef OrtEnv* env = NULL
 cdef int env_born = 0                            # fork_generation when it was made
 cdef OrtRunOptions* default_run_options = NULL  # shared by all runs without options: for NULL, ORT makes one each time
 cdef OrtRunOptions* main_run_options = NULL     # the same for runs of the main thread that Ctrl-C ends
-cdef str setup_failure = None  # why the environment could not be made, for lack of memory; ORT cannot begin again
 
 
 def configure(table: Mapping[str, object] | None = None, /, **keywords) -> None:
@@ -84,14 +102,24 @@ cdef int ensure_env() except -1:
             return 0
         ensure_library()
         end_daemon_at_exit()
-        if setup_failure is not None:
-            raise OutOfMemory(setup_failure)
+        require_room_to_set_up()
         make_env()
     return 0
 
 
+cdef int require_room_to_set_up() except -1:
+    """Raise if there is not enough memory for the environment: making it might crash, and cannot be tried again."""
+    cdef void* room = malloc(ROOM_TO_SET_UP)
+    if room == NULL or not ortx_prepare_unwinding():
+        free(room)
+        raise OutOfMemory(
+            f"the first session: there is not enough memory to set up ONNX Runtime, {ROOM_TO_SET_UP >> 20} MB")
+    free(room)
+    return 0
+
+
 cdef int make_env() except -1:
-    global env, env_born, setup_failure
+    global env, env_born
     cdef OrtEnv* created = NULL
     cdef OrtThreadingOptions* threading_options = NULL
     cdef int intra = 0, inter = 0
@@ -118,11 +146,6 @@ cdef int make_env() except -1:
                     receive_message, NULL, severity, log_id_characters, threading_options, &created))
             else:
                 check(api.CreateEnvWithCustomLogger(receive_message, NULL, severity, log_id_characters, &created))
-    except OutOfMemory as error:
-        setup_failure = (
-            f"the first session: ONNX Runtime had too little memory to set itself up ({error}), which it can do only "
-            "once; start a new process that has more")
-        raise OutOfMemory(setup_failure) from None
     finally:
         if threading_options != NULL:
             live_handles.threading_options -= 1

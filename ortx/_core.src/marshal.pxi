@@ -171,7 +171,7 @@ cdef Outputs add_any_outputs(Frame* frame, Signature signature, outputs, list pr
             add_output(frame, &signature.slots[index], admitted)
             names.append(signature.names[index])
             values.append(value)
-    if not outputs and not problems:
+    if not names and not problems:
         problems.append(f"outputs: none given; the model has {', '.join(signature.names)}")
     return make_outputs(tuple(names), tuple(values))
 

@@ -37,13 +37,18 @@ cdef NativeSession open_native(str function, table, str source, str path, Py_buf
         require_threads(function, count, "intra_op_num_threads, inter_op_num_threads")
     libraries = unique_libraries(function, table.custom_op_libraries)
     initializers, external_data = {}, {}
-    is_needed = table.free_dimension_overrides or table.initializers or table.external_data
+    is_needed = (
+        table.free_dimension_overrides or table.initializers or table.external_data
+        or not table.allow_external_data_outside_model_folder)  # who does not know the content cannot refuse it
     content = content_of_file(function, path, is_needed) if view == NULL else content_of_buffer(view)
-    check_overrides(function, table.free_dimension_overrides, content)
-    if table.initializers:
-        initializers = shared_initializers(function, table.initializers, content, path)
     if table.external_data:
         external_data = external_buffers(function, table.external_data, content)
+    if content is not None:
+        check_content(function, table, content, path, external_data)
+    check_overrides(function, table.free_dimension_overrides, content)
+    if table.initializers:
+        initializers = shared_initializers(
+            function, table.initializers, content, folder_of_external_data(table, path))
     without_nodes, zip_maps = replaced_zip_maps(table, content)
     is_predictable = table.brief_runs_keep_gil and is_predictable_model(without_nodes or content)
     is_large = is_large_model(content)
@@ -174,6 +179,22 @@ cdef object without_weights(table):
         return table
     import dataclasses
     return dataclasses.replace(table, initializers=(), prepacked_weights=None, external_data=())
+
+
+cdef int check_content(str function, table, content, str path, dict external_data) except -1:
+    """Refuse a model that names files outside of its folder, unless the options allow it, or that crashes ORT."""
+    from . import externalfiles, hazards
+    hazards.check(function, content, table.graph_optimization_level)
+    externalfiles.check(
+        function, content, path=path, entries=table.config_entries,
+        allowed=table.allow_external_data_outside_model_folder, served=external_data)
+    return 0
+
+
+cdef str folder_of_external_data(table, str path):
+    """Return the folder that names of other files are relative to; of a model in memory, the current one."""
+    from . import externalfiles
+    return [*externalfiles.folders(path, table.config_entries), os.getcwd()][0]
 
 
 cdef tuple replaced_zip_maps(table, content):

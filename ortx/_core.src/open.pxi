@@ -61,6 +61,9 @@ def session(
         of them, or none. They may not be changed while the session is opened, and are not needed any more afterwards;
         but with ``{"session.use_external_initializer_file_buffers_directly": "1"}`` among the `config_entries`
         (ONNX Runtime 1.31) the session uses them in place, and keeps them until it is closed.
+    allow_external_data_outside_model_folder : bool, default False
+        Let the model read its weights from any file that it names: outside of its folder, or, of a model in memory,
+        at all. For models that you trust. ONNX Runtime 1.24 and newer refuse such files themselves, whatever this says.
     keep_model : bool, default False
         Keep the buffers that `ortx.session_from_bytes` and `external_data` were given, so that the session can be
         opened anew (`Session.register_custom_op_library`), copied and pickled. They may not be changed then.
@@ -103,6 +106,8 @@ def session(
         If `model_path` is no path, or that of a folder, a pipe or a device.
     OptionError, OptionTypeError
         For an unknown option, a value that is not allowed, or two options that contradict each other.
+    ExternalDataRefused
+        If the model names a file outside of its folder for some weights, which the options do not allow.
     EpFail
         If a provider cannot be used and ``fallback_to_cpu=False``; with ONNX Runtime's reason.
     LibraryError
@@ -149,6 +154,9 @@ def session_from_bytes(
         If the buffer is no model, or a damaged or empty one.
     InvalidType, InvalidArgument
         If `model` is no buffer, or not a contiguous one.
+    ExternalDataRefused
+        If the model names a file for some weights: a model in memory has no folder. The configuration entry
+        ``"session.model_external_initializers_file_folder_path"`` gives it one (ONNX Runtime 1.21 or newer).
     OptionError, OptionTypeError, LibraryError, OutOfMemory, FileError, Error
         As for `ortx.session`.
 
@@ -193,11 +201,13 @@ cdef object read_session_options(function, table, keywords):
     return read
 
 
-cdef object for_another_opening(table):
+cdef object for_another_opening(str function, table):
     """Return options that mean the same files wherever they are read again, and keep no more than they are to."""
     import dataclasses
-    names = ("optimized_model_path", "profile_file_prefix")
-    changes = {name: os.path.abspath(path) for name in names if (path := getattr(table, name)) is not None}
+    changes = {}
+    for name in ("optimized_model_path", "profile_file_prefix"):
+        if getattr(table, name) is not None:
+            changes[name] = absolute_path(function, f"option {name!r}", getattr(table, name))
     if table.external_data and not table.keep_model:
         changes["external_data"] = ()
     return dataclasses.replace(table, **changes) if changes else table
@@ -206,7 +216,7 @@ cdef object for_another_opening(table):
 cdef Session open_session(str function, table, str source, str path, model, Py_buffer* view):
     """Make a session from a file, or from the buffer `view` of `model`."""
     cdef Session session = Session.__new__(Session)
-    session.source, session.given = source, for_another_opening(table)
+    session.source, session.given = source, for_another_opening(function, table)
     session.opened_at, session.opened_at_ns = time.time(), clock_ns()
     if path is not None:
         session.path, session.file_state = os.path.abspath(path), state_of_file(path)

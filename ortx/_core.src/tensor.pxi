@@ -154,12 +154,16 @@ cdef object new_array(str function, type_name, shape, values):
         raise InvalidType(f"{function}: shape: got {shown(shape)}; expected a sequence of integers") from None
     if any([size < 0 for size in dimensions]):
         raise InvalidArgument(f"{function}: shape: got {shown(shape)}; expected no negative dimension")
+    try:
+        empty = numpy.broadcast_to(numpy.zeros((), dtype), dimensions)  # takes no memory, and numpy's own limits hold
+    except ValueError as error:
+        raise InvalidArgument(f"{function}: shape: got {shown(shape)}, which numpy cannot have: {error}") from None
     if values is None:
         return numpy.full(dimensions, "", object) if dtype == object else numpy.zeros(dimensions, dtype)
     array = string_array(function, values) if dtype == object else array_of_literal(values, dtype)
     if isinstance(array, str):
         raise InvalidArgument(f"{function}: values: {array}")
-    if array.size != math.prod(dimensions):
+    if array.size != empty.size:
         raise InvalidArgument(
-            f"{function}: values: got {array.size}; expected {math.prod(dimensions)} for the shape {dimensions}")
+            f"{function}: values: got {array.size}; expected {empty.size} for the shape {dimensions}")
     return array.reshape(dimensions)

@@ -47,6 +47,7 @@ cdef int require_threads(str function, long long count, str option) except -1:
     with nogil:
         error = ortx_try_threads(tried)
     if error:
+        from .threads import thread_refused
         raise thread_refused(f"{function}: {count} threads ({option}) cannot be started", os.strerror(error), tried)
     return 0
 
@@ -57,5 +58,6 @@ cdef object start_thread(target, str name, tuple arguments=()):
     try:
         thread.start()
     except RuntimeError as error:
+        from .threads import thread_refused
         raise thread_refused(f"the thread {name!r} cannot be started", error) from error
     return thread

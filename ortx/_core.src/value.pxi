@@ -128,17 +128,27 @@ cdef inline object array_of_shape(
     if element.type_number < 0:
         dtype = dtype_of(element_type)  # imports ml_dtypes
         if element.type_number < 0:
-            array = cnp.PyArray_EMPTY(<int>rank, <cnp.npy_intp*>shape, <int>dtype.num, 0)
+            array = fresh_array(<int>rank, shape, <int>dtype.num)
             fill_array(array, owner.handle, element_type)
             return array
     check(api.GetTensorMutableData(owner.handle, &data))
     return array_at(owner, data, <cnp.dtype>element.dtype, shape, rank)
 
 
+cdef object fresh_array(int rank, const int64_t* shape, int type_number):
+    """Make an array with memory of its own. Without elements it may still have dimensions that numpy cannot have."""
+    try:
+        return cnp.PyArray_EMPTY(rank, <cnp.npy_intp*>shape, type_number, 0)
+    except ValueError as error:
+        raise NotSupported(
+            f"an output has the shape {tuple([shape[i] for i in range(rank)])}, which numpy cannot have: {error}"
+        ) from None
+
+
 cdef inline object array_at(Value owner, void* data, cnp.dtype dtype, const int64_t* shape, size_t rank):
     """Make an array over memory of the owner's."""
     if data == NULL:  # nothing in it
-        return cnp.PyArray_EMPTY(<int>rank, <cnp.npy_intp*>shape, dtype.num, 0)
+        return fresh_array(<int>rank, shape, dtype.num)
     Py_INCREF(dtype)
     array = PyArray_NewFromDescr(
         &PyArray_Type, <PyArray_Descr*>dtype, <int>rank, <cnp.npy_intp*>shape, NULL, data, cnp.NPY_ARRAY_CARRAY,

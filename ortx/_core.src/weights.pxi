@@ -41,14 +41,13 @@ cdef int check_prepacked_weights(str function, prepacked_weights) except -1:
     return 0
 
 
-cdef dict shared_initializers(str function, initializers, model, str path):
+cdef dict shared_initializers(str function, initializers, model, str folder):
     """Return the arrays that stand in place of the model's initializers, by name, or refuse them.
 
     ORT looks neither at names nor at types, and may use the model's own weights while it optimises the graph: so an
-    array has to hold what the model holds. `model` is the content of the file `path`, or of a buffer if that is None.
+    array has to hold what the model holds. `folder` is where `model` has its external data.
     """
     from . import modelfile
-    folder = os.curdir if path is None else os.path.dirname(os.path.abspath(path))
     if modelfile.is_ort_format(model):
         raise NotSupported(f"{function}: option 'initializers': needs an .onnx model; this one is in ORT's own format")
     try:

@@ -1,0 +1,60 @@
+"""What ortx itself reads of models: any bytes are read, or refused with a ValueError, and nothing takes long."""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+from fuzzing import rounds
+from mutations import mutated
+
+import ortx
+from ortx import externalfiles, hazards, modelfile
+
+
+def read_all(model: memoryview) -> None:
+    for name, weights in modelfile.weights(model).items():
+        assert isinstance(name, str)
+        with contextlib.suppress(ValueError, OverflowError):
+            weights.differs_from(np.zeros(2, np.float32), "")
+
+
+def names(model: memoryview) -> None:
+    for tensor, location in externalfiles.locations(model):
+        assert isinstance(tensor, str)
+        assert isinstance(location, str)
+
+
+def refuse(model: memoryview) -> None:
+    for check in (
+        lambda: externalfiles.check("f", model, path=None),
+        lambda: hazards.check("f", model, "all"),
+    ):
+        with contextlib.suppress(ortx.ExternalDataRefused, ortx.InvalidGraph):
+            check()
+
+
+READERS = [
+    read_all,
+    names,
+    refuse,
+    modelfile.without_zip_maps,
+    modelfile.is_ort_format,
+    lambda model: modelfile.consists_of(model, {"": ("Mul", "Add")}, 100),
+]
+
+
+def test_any_bytes_are_read_or_refused():
+    for seed in rounds("modelfile"):
+        for number in range(5):
+            how, model = mutated(f"{seed}-{number}")
+            if how.startswith("magika"):  # large: there are enough others
+                continue
+            for reader in READERS:
+                try:
+                    reader(memoryview(model))
+                except ValueError:
+                    continue
+                except Exception as error:
+                    error.add_note(f"{seed}-{number}: {how}, read by {reader}")
+                    raise
