@@ -29,8 +29,10 @@ from libc.string cimport memcmp, memcpy, memset, strcmp, strlen
 
 from ortx.capi cimport *
 
+import _signal  # of which `signal` makes enumerations, which takes time
 import atexit
 import copyreg
+import errno
 import math
 import mmap
 import operator
@@ -39,7 +41,6 @@ import re
 import sys
 import threading
 import time
-from _signal import SIGINT, default_int_handler, getsignal  # of which signal makes enumerations, which takes time
 from _thread import start_new_thread
 from collections.abc import Iterable, Mapping, Sequence
 

@@ -83,10 +83,11 @@ def folders(path: str | None, entries: Collection[tuple[str, str]]) -> list[str]
     entries
         Configuration entries of the session.
     """
-    # Not `abspath`, which would take "link/.." for ".": the system does not.
     named = [value for key, value in entries if key == FOLDER_KEY and value]
+    # Not `abspath`, which would take "link/.." for ".": the system does not. The current folder may be gone.
     return [
-        os.path.join(os.getcwd(), folder) for folder in (*named, *(() if path is None else [os.path.dirname(path)]))
+        folder if os.path.isabs(folder) else os.path.join(os.getcwd(), folder)
+        for folder in (*named, *(() if path is None else [os.path.dirname(path)]))
     ]
 
 

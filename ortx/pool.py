@@ -342,7 +342,7 @@ def _folder(model: Any, content: memoryview, given: Mapping[str, Any]) -> str:
     )  # anything else is refused by the first session
     allowed = given.get(externalfiles.ALLOWING) is True
     externalfiles.check("ortx.SessionPool", content, path=path, entries=entries, allowed=allowed)
-    return [*externalfiles.folders(path, entries), os.getcwd()][0]
+    return [*externalfiles.folders(path, entries), os.curdir][0]
 
 
 def _shareable(content: memoryview) -> dict[str, modelfile.Weights]:

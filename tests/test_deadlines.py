@@ -289,10 +289,11 @@ def test_ctrl_c_ends_a_run_with_a_timeout_in_the_main_thread(session, way):
 
 
 @needs_signals
-@pytest.mark.parametrize("run_options", [None, ortx.run_options(tag="x")], ids=["", "run options"])
+@pytest.mark.parametrize("tag", [None, "x"])
 @pytest.mark.parametrize("options", [{}, {"concurrent_runs": False}, {"brief_runs_keep_gil": False}], ids=str)
 @pytest.mark.parametrize("way", WAYS)
-def test_ctrl_c_ends_a_plain_run_of_the_main_thread(way, options, run_options):
+def test_ctrl_c_ends_a_plain_run_of_the_main_thread(way, options, tag):
+    run_options = tag and ortx.run_options(tag=tag)
     with opened(**options) as session:
         for count in range(3):
             timer = interrupt_soon()

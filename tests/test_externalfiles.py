@@ -477,7 +477,7 @@ def test_a_file_that_cannot_be_looked_into_is_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe.onnx")
     end = os.open(tmp_path / "pipe.onnx", os.O_RDWR)
     try:
-        with pytest.raises(ortx.InvalidArgument, match=r"cannot read '.*pipe.onnx'"):
+        with pytest.raises(ortx.InvalidArgument, match=r"pipe.onnx' is a pipe, a device or a socket"):
             ortx.session(tmp_path / "pipe.onnx")
     finally:
         os.close(end)

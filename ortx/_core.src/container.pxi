@@ -31,12 +31,14 @@ cdef inline bint is_plain_tensor(const Slot* slot) noexcept:
 
 
 cdef inline object declared_tensor(Value owner, str name):
-    """Do as `python_of` does for a plain tensor, without asking what it is."""
+    """Do as `python_of` does for a plain tensor, with fewer questions."""
+    cdef int is_tensor = 0
     cdef ONNXTensorElementDataType element_type = ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED
     cdef const int64_t* shape = NULL
     cdef size_t rank = 0
-    if api_version < 24:
-        return array_of_classic_shape(owner, name)
+    check(api.IsTensor(owner.handle, &is_tensor))
+    if not is_tensor or api_version < 24:  # a sparse constant may be declared as a tensor
+        return python_of(owner, name)
     check(api.GetTensorElementTypeAndShapeDataReference(owner.handle, &element_type, &shape, &rank))
     return array_of_shape(owner, element_type, shape, rank, name)
 
@@ -235,7 +237,8 @@ cdef Feed make_empty_sequence(element):
     from . import modelwriter
     if element.onnx_type != "tensor":
         raise NotSupported(f"ONNX Runtime can make no empty seq({element.type})")
-    session = open_helper(modelwriter.empty_sequence_model(tensor_proto_number(ELEMENT_TYPE_OF_WORD[element.data_type])))
+    number = tensor_proto_number(ELEMENT_TYPE_OF_WORD[element.data_type])
+    session = open_helper(modelwriter.empty_sequence_model(number))
     live_handles.session += 1
     try:
         check(api.Run(session, NULL, NULL, NULL, 0, &output, 1, &made))

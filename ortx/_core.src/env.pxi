@@ -109,12 +109,15 @@ cdef int ensure_env() except -1:
 
 cdef int require_room_to_set_up() except -1:
     """Raise if there is not enough memory for the environment: making it might crash, and cannot be tried again."""
-    cdef void* room = malloc(ROOM_TO_SET_UP)
-    if room == NULL or not ortx_prepare_unwinding():
-        free(room)
+    cdef bint has_room
+    try:
+        mmap.mmap(-1, ROOM_TO_SET_UP).close()  # malloc would keep such blocks from then on, and not give them back
+        has_room = ortx_prepare_unwinding()
+    except OSError:
+        has_room = False
+    if not has_room:
         raise OutOfMemory(
             f"the first session: there is not enough memory to set up ONNX Runtime, {ROOM_TO_SET_UP >> 20} MB")
-    free(room)
     return 0
 
 

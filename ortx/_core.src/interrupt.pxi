@@ -1,9 +1,9 @@
 # Ctrl-C while the main thread is in a run: the run is ended between two kernels, and KeyboardInterrupt is raised.
 #
-# Python's own handler of SIGINT only notes the signal; what it means is looked at once the run is over. So ortx's stands
-# before it, passes the signal on, and has the run ended. It is put there only while Python's `default_int_handler` is
-# what the signal means, and gone as soon as anybody calls `signal.signal`: whoever has another meaning for the signal
-# may want the run to go on. Other threads' runs go on, unless they were given the same run options.
+# Python's own handler of SIGINT only notes the signal; what it means is looked at once the run is over. So ortx's
+# stands before it, passes the signal on, and has the run ended. It is put there only while Python's
+# `default_int_handler` is what the signal means, and gone as soon as anybody calls `signal.signal`: whoever has another
+# meaning for the signal may want the run to go on. Other threads' runs go on, unless they have the same run options.
 
 cdef extern from *:
     """
@@ -57,7 +57,7 @@ cdef void stop_main_run() noexcept nogil:
 
 cdef void listen_for_interrupts() noexcept:
     """See that Ctrl-C ends runs of the main thread, if that is what it means at this moment."""
-    if PyThread_get_thread_ident() == main_thread and getsignal(SIGINT) is default_int_handler:
+    if PyThread_get_thread_ident() == main_thread and _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
         pass_interrupts_on(stop_main_run)
 
 

@@ -194,7 +194,7 @@ cdef int check_content(str function, table, content, str path, dict external_dat
 cdef str folder_of_external_data(table, str path):
     """Return the folder that names of other files are relative to; of a model in memory, the current one."""
     from . import externalfiles
-    return [*externalfiles.folders(path, table.config_entries), os.getcwd()][0]
+    return [*externalfiles.folders(path, table.config_entries), os.curdir][0]
 
 
 cdef tuple replaced_zip_maps(table, content):
@@ -239,6 +239,8 @@ cdef object content_of_file(str function, str path, bint is_needed):
     except (OSError, ValueError) as error:  # ValueError: a file that cannot be mapped, such as a pipe
         if not is_needed:
             return None
+        if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+            raise OutOfMemory(f"{function}: model_path: there is not enough memory to map {path!r}") from None
         raise InvalidArgument(f"{function}: model_path: cannot read {path!r}: {error}") from None
 
 

@@ -21,8 +21,8 @@ def _recipe_of_session(Session session) -> tuple[object, ...]:
     content = None
     if session.had_external_data and not session.given.external_data:
         raise NotPicklable(
-            f"the session of {session.source} cannot be copied or pickled: its external_data was let go when the session "
-            "had been opened; open it with keep_model=True, or with the files")
+            f"the session of {session.source} cannot be copied or pickled: its external_data was let go when the "
+            "session had been opened; open it with keep_model=True, or with the files")
     if session.path is None:
         if session.model is None:
             raise NotPicklable(
