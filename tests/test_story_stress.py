@@ -150,7 +150,7 @@ class Worker:
             and session.options()["intra_op_num_threads"] == 2
             and session.metadata().graph_name == "graph"
             and session.running >= 0
-            and session.stats().runs >= session.stats().timed_runs >= 0
+            and (stats := session.stats()).runs >= stats.timed_runs >= 0  # of one moment
             and not session.closed
             and session.profiling_start_time_ns() == 0
             and len(session.memory_info_for_inputs()) == 2
