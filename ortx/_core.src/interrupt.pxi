@@ -13,20 +13,24 @@ cdef extern from *:
     static int ortx_pass_interrupts_on(void (*stop)(void)) { (void)stop; return 0; }
     #else
     #include <errno.h>
+    #include <pthread.h>
     #include <signal.h>
     static OrtRunOptions* volatile ortx_options_in_run;
     static volatile sig_atomic_t ortx_is_stopped;
     static void (*ortx_stop)(void);
     static struct sigaction ortx_pythons;  /* what was there before */
+    static pthread_t ortx_main_thread;
     static void ortx_interrupted(int number, siginfo_t* info, void* context) {
         const int error = errno;
         if (ortx_pythons.sa_flags & SA_SIGINFO) ortx_pythons.sa_sigaction(number, info, context);
         else ortx_pythons.sa_handler(number);
-        if (ortx_options_in_run != NULL) ortx_stop();
+        /* The system gives the signal to the main thread unless that blocks it. Elsewhere its run may just be over. */
+        if (pthread_equal(pthread_self(), ortx_main_thread) && ortx_options_in_run != NULL) ortx_stop();
         errno = error;
     }
     static int ortx_pass_interrupts_on(void (*stop)(void)) {
         struct sigaction now;
+        ortx_main_thread = pthread_self();
         if (sigaction(SIGINT, NULL, &now) != 0) return -1;
         if ((now.sa_flags & SA_SIGINFO) && now.sa_sigaction == ortx_interrupted) return 0;
         if (!(now.sa_flags & SA_SIGINFO) && (now.sa_handler == SIG_DFL || now.sa_handler == SIG_IGN)) return 0;
