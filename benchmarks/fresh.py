@@ -45,7 +45,8 @@ def measure_imports(rows: Sequence[suite.Import], processes: int) -> list[Import
     for _ in range(processes + 1):
         for row in rows:
             program = timed((("", row.setup), (row.key, row.statement)))
-            finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+            command = [sys.executable, "-c", program]
+            finished = subprocess.run(command, env=_environment(), capture_output=True, text=True, check=True)
             times[row.key].append(json.loads(finished.stdout)[-1])
     return [ImportMeasurement(row, np.array(times[row.key][1:], np.int64)) for row in rows]
 
@@ -92,11 +93,16 @@ def measure_start(start: suite.Start, processes: int) -> list[StartMeasurement]:
 
 def _time_once(process: Process) -> tuple[int, list[int]]:
     begin = time.perf_counter_ns()
-    finished = subprocess.run(process.command, capture_output=True, text=True, check=False)
+    finished = subprocess.run(process.command, env=_environment(), capture_output=True, text=True, check=False)
     whole = time.perf_counter_ns() - begin
     if finished.returncode != 0:
         raise RuntimeError(f"the process of {process.who} failed: {finished.stderr}")
     return whole, json.loads(finished.stdout)
+
+
+def _environment() -> dict[str, str]:
+    """Return this process's environment, in which Python may write byte code: whoever installs a package has that."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ cdef struct Slot:
     bint required                             # neither an overridable initializer nor of an optional type
     int rank                                  # -1: not known
     int64_t* dims                             # -1 where one is not fixed; belongs to the Signature
+    bint is_small                             # a plain tensor of at most SMALL_OUTPUT bytes, whose shape is fixed
     KeptValue* kept                           # over the buffer of the last call; NULL while a call uses it
 
 cdef struct KeptValue:
@@ -35,6 +36,11 @@ cdef struct Span:
     char* begin
     char* end
     Py_ssize_t is_output
+
+cdef enum:                          # who allocates the small outputs of a session's runs
+    ORT_ALLOCATES
+    ORT_ALLOCATES_FIRST             # and is looked at whether it does as the model declares
+    ORTX_ALLOCATES
 
 cdef enum:
     FEW_BUFFERS = 8     # so many are compared each with each
@@ -193,6 +199,7 @@ cdef class NativeSession:
     cdef tuple zip_maps             # modelfile.ZipMap: nodes that the native model lacks, and ortx stands in for
     cdef tuple provider_names       # the CPU last
     cdef bint may_be_brief          # its runs are timed, and keep the GIL if they are short
+    cdef bint has_constant_shapes   # what shapes its outputs have follows from those of its inputs
     cdef int born                   # fork_generation of the process that made it
 
 
@@ -209,6 +216,7 @@ cdef struct RunCounts:
     int64_t timed           # so many of them were timed; each other one counts as long as the one timed before it
     int64_t nanoseconds     # of all
     int64_t longest         # nanoseconds, of those that were timed
+    int64_t last            # the same of the last of them
     int64_t timeouts
     int64_t cancelled
     int64_t bytes_in
@@ -225,6 +233,7 @@ cdef class Session:
     cdef int64_t opened_at_ns       # of `clock_ns`
     cdef Signature inputs
     cdef Signature outputs
+    cdef int allocates_small        # one of the three
     cdef Signature passed_through   # the inputs again, if the model names one of them as an output; else None
     cdef object table               # the native session's, also once it is closed
     cdef object given               # options.SessionOptions as they were read, for copies

@@ -21,6 +21,7 @@ __all__ = [
     "ZipMap",
     "consists_of",
     "external_files",
+    "has_constant_shapes",
     "is_ort_format",
     "node",
     "stored_data",
@@ -29,8 +30,8 @@ __all__ = [
 ]
 
 # Field numbers of ModelProto, GraphProto, NodeProto, TensorProto and StringStringEntryProto.
-_GRAPH, _OPSET_IMPORT = 7, 8
-_NODE, _INITIALIZER, _OUTPUT = 1, 5, 12
+_GRAPH, _OPSET_IMPORT, _FUNCTION = 7, 8, 25
+_NODE, _INITIALIZER, _INPUT, _OUTPUT = 1, 5, 11, 12
 _NODE_INPUT, _NODE_OUTPUT, _OP_TYPE, _ATTRIBUTE, _DOMAIN = 1, 2, 4, 5, 7
 _DIMS, _DATA_TYPE, _FLOAT_DATA, _INT32_DATA, _INT64_DATA, _NAME = 1, 2, 4, 5, 7, 8
 _RAW_DATA, _DOUBLE_DATA, _UINT64_DATA, _EXTERNAL_DATA, _DATA_LOCATION = 9, 10, 11, 13, 14
@@ -322,6 +323,33 @@ def consists_of(model: memoryview, operators: Mapping[str, Collection[str]], mos
             if nodes > most or _text(node, _OP_TYPE) not in known:
                 return False
     return nodes > 0
+
+
+def has_constant_shapes(model: memoryview, shaped_by_values: Collection[str]) -> bool:
+    """Whether no value that a call brings decides about a shape; shapes that it brings may.
+
+    Parameters
+    ----------
+    shaped_by_values
+        Of the operators of which the model consists, those whose results are shaped by what is in their inputs after
+        the first. That has to be the model's own, then.
+    """
+    if any(True for _ in _messages(model, _FUNCTION)):
+        return False  # who knows what an operator's name stands for
+    for graph in _messages(model, _GRAPH):
+        constants = {_text(initializer, _NAME) for initializer in _messages(graph, _INITIALIZER)}
+        constants -= {_text(given, 1) for given in _messages(graph, _INPUT)}  # of which a call may bring another one
+        for node in _messages(graph, _NODE):
+            operator = _text(node, _OP_TYPE)
+            if operator == "Constant":
+                if any(_text(attribute, 1) == "sparse_value" for attribute in _messages(node, _ATTRIBUTE)):
+                    return False
+                constants.add(_text(node, _NODE_OUTPUT))
+            elif operator in shaped_by_values:
+                _, *shaping = [_decoded(value) for number, value in _fields(node) if number == _NODE_INPUT]
+                if not constants.issuperset(filter(None, shaping)):
+                    return False
+    return True
 
 
 class Node(NamedTuple):

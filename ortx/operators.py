@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["COST_FOLLOWS_FROM_SHAPES"]
+__all__ = ["COST_FOLLOWS_FROM_SHAPES", "SHAPED_BY_VALUES"]
 
 # Left out on purpose: whatever loops, branches, makes shapes of values (Expand, Range, Tile, Resize, NonZero, ...),
 # waits, or is not ONNX's own.
@@ -25,3 +25,11 @@ COST_FOLLOWS_FROM_SHAPES: Final[dict[str, frozenset[str]]] = {
         TreeEnsembleClassifier TreeEnsembleRegressor
     """.split()),  # noqa: SIM905
 }  # fmt: skip
+
+# Of these, those whose results are shaped by values: by what is in their inputs after the first.
+SHAPED_BY_VALUES: Final[frozenset[str]] = frozenset(
+    """
+    ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare
+    Reshape Slice Split Squeeze Unsqueeze
+    """.split()  # noqa: SIM905
+)

@@ -16,9 +16,9 @@ import ortx
 
 # Where one of these is set, ONNX Runtime is on a machine of a CI service, as it thinks, and has no telemetry anyway.
 CI_VARIABLES = (
-    "CI TF_BUILD GITHUB_ACTIONS GITLAB_CI CIRCLECI TRAVIS JENKINS_URL CODEBUILD_BUILD_ID BUILDKITE TEAMCITY_VERSION "
-    "APPVEYOR BITBUCKET_BUILD_NUMBER"
-).split()
+    *("CI", "TF_BUILD", "GITHUB_ACTIONS", "GITLAB_CI", "CIRCLECI", "TRAVIS", "JENKINS_URL", "CODEBUILD_BUILD_ID"),
+    *("BUILDKITE", "TEAMCITY_VERSION", "APPVEYOR", "BITBUCKET_BUILD_NUMBER"),
+)
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="needs /proc/self, to see threads and sockets, which only Linux has"

@@ -34,6 +34,23 @@ cdef inline void frame_add_all_outputs(Frame* frame, Signature signature) noexce
     frame.outputs_count = signature.count
 
 
+cdef int frame_add_new_outputs(Frame* frame, Signature signature) except -1:
+    """Add all outputs of the model: arrays of ortx's own for the small ones; ORT is slower at it."""
+    cdef Py_ssize_t i
+    cdef Slot* slot
+    for i in range(signature.count):
+        slot = &signature.slots[i]
+        if slot.is_small:
+            dtype = element_types[<int>slot.element_type].dtype
+            Py_INCREF(<object>dtype)
+            add_output(frame, slot, <cnp.ndarray>PyArray_NewFromDescr(
+                &PyArray_Type, <PyArray_Descr*>dtype, slot.rank, <const cnp.npy_intp*>slot.dims, NULL, NULL, 0, NULL))
+        else:
+            add_output(frame, slot, None)
+    frame.output_names = signature.c_names  # the same ones; says that these are all
+    return True
+
+
 cdef inline void frame_release_inputs(Frame* frame) noexcept nogil:
     """Release the inputs that no later call can use, once the run has ended: a sequence may take long."""
     cdef Py_ssize_t i

@@ -46,7 +46,7 @@ cdef extern from *:
     int is_stopped "ortx_is_stopped"                        # by the handler
     int pass_interrupts_on "ortx_pass_interrupts_on"(void (*stop)() noexcept nogil) nogil
 
-cdef int64_t LONG_RUN = 5000000     # nanoseconds: after such a run it is worth to see what the signal means
+cdef int64_t LONG_RUN = 5000000     # nanoseconds; after such a run it is worth a system call to see what the signal means
 cdef unsigned long main_thread = threading.main_thread().ident
 
 
@@ -70,7 +70,7 @@ cdef inline const OrtRunOptions* begin_interruptible(const OrtRunOptions* option
     global options_in_run
     if PyThread_get_thread_ident() != main_thread:
         return options
-    if counts.longest >= LONG_RUN:
+    if counts.last >= LONG_RUN:
         listen_for_interrupts()
     if options == default_run_options:
         options = main_run_options

@@ -4,12 +4,17 @@
 # through again, slowly, to convert what can be converted and to say everything that is wrong at once.
 
 cdef Outputs marshal_run(
-        str function, Frame* frame, Signature input_signature, Signature output_signature, inputs, tuple output_names):
-    """Fill in a call whose outputs ORT allocates. Return their names, still without values."""
-    cdef tuple names = output_signature.names if output_names is None else output_names
+        str function, Frame* frame, Session session, inputs, tuple output_names):
+    """Fill in a call whose outputs are new. Return their names, still without values."""
+    cdef Signature input_signature = session.inputs, output_signature = session.outputs
+    cdef tuple names = output_names
+    if names is None or names == output_signature.names:
+        names = output_signature.names
     if not (add_simple_values(frame, input_signature, inputs, False)
             and frame.required_count == input_signature.required
-            and add_output_names(frame, output_signature, names, None)):
+            and (frame_add_new_outputs(frame, output_signature)
+                 if session.allocates_small == ORTX_ALLOCATES and names is output_signature.names else
+                 add_output_names(frame, output_signature, names, None))):
         frame_clear(frame)
         problems = []
         add_any_inputs(frame, input_signature, inputs, problems)
@@ -354,8 +359,21 @@ cdef Outputs unmarshal(Frame* frame, Outputs outputs, Session session):
         Py_INCREF(item)
         PyTuple_SET_ITEM(values, i, item)
     outputs._values = values
+    if session.allocates_small == ORT_ALLOCATES_FIRST and slots != NULL:
+        session.allocates_small = ORTX_ALLOCATES if are_as_declared(session.outputs, values) else ORT_ALLOCATES
     session.counts.bytes_out += <int64_t>frame.bytes_out
     return outputs
+
+
+cdef bint are_as_declared(Signature signature, tuple values) except -1:
+    """Whether the small outputs that ORT has allocated are what the model declares, which may be wrong."""
+    cdef Py_ssize_t i
+    for i in range(signature.count):
+        if signature.slots[i].is_small:
+            value = values[i]
+            if not cnp.PyArray_CheckExact(value) or not fits(&signature.slots[i], <cnp.ndarray>value):
+                return False
+    return True
 
 
 cdef object zipped(value, str name, dict zip_maps):

@@ -50,7 +50,7 @@ cdef NativeSession open_native(str function, table, str source, str path, Py_buf
         initializers = shared_initializers(
             function, table.initializers, content, folder_of_external_data(table, path))
     without_nodes, zip_maps = replaced_zip_maps(table, content)
-    is_predictable = table.brief_runs_keep_gil and is_predictable_model(without_nodes or content)
+    is_predictable, has_constant_shapes = predictions(without_nodes or content)
     is_large = is_large_model(content)
     content = None
     appended, failures = [], []
@@ -79,7 +79,9 @@ cdef NativeSession open_native(str function, table, str source, str path, Py_buf
     for name, error in failures:
         warn(ProviderFallbackWarning, f"{name} cannot be used, so {source} runs without it: {error}")
     session.zip_maps = zip_maps
-    session.may_be_brief = is_predictable and not appended and not libraries  # ORT's own code on the CPU, all of it
+    is_all_of_ort = not appended and not libraries  # and on the CPU
+    session.may_be_brief = table.brief_runs_keep_gil and is_predictable and is_all_of_ort
+    session.has_constant_shapes = has_constant_shapes and is_all_of_ort
     session.provider_names = (*appended, "CPUExecutionProvider")
     session.table = effective_options(table, session.provider_names, libraries)
     session.is_large = is_large

@@ -228,5 +228,19 @@ cdef Session open_session(str function, table, str source, str path, model, Py_b
     session.zip_maps = zip_map_columns(session.native.zip_maps) or None
     if not session.inputs.index_of.keys().isdisjoint(session.outputs.names):
         session.passed_through = session.inputs
+    if session.native.has_constant_shapes and session.passed_through is None and session.zip_maps is None:
+        session.allocates_small = who_allocates_small(session.inputs, session.outputs)
     listen_for_interrupts()
     return session
+
+
+cdef int who_allocates_small(Signature inputs, Signature outputs) noexcept:
+    """Return who allocates the small outputs of a model whose inputs' shapes tell those of its outputs."""
+    cdef Py_ssize_t i
+    for i in range(inputs.count):
+        if not has_fixed_shape(&inputs.slots[i]):
+            return ORT_ALLOCATES
+    for i in range(outputs.count):
+        if outputs.slots[i].is_small:
+            return ORT_ALLOCATES_FIRST
+    return ORT_ALLOCATES

@@ -12,7 +12,7 @@ cdef int64_t brief_limit = 20000  # nanoseconds
 cdef enum:
     BRIEF_ENOUGH = 8    # so many in a row
     TIMED_EVERY = 64
-    MOST_NODES = 32     # of a model that is looked at
+    MOST_NODES = 128    # of a model that is looked at
 
 
 cdef inline bint is_known_brief(Pace* pace) noexcept:
@@ -36,6 +36,7 @@ cdef inline void note_run(Pace* pace, RunCounts* counts, int64_t nanoseconds, Or
 cdef inline void count_time(RunCounts* counts, int64_t nanoseconds) noexcept:
     counts.timed += 1
     counts.nanoseconds += nanoseconds
+    counts.last = nanoseconds
     if nanoseconds > counts.longest:
         counts.longest = nanoseconds
 
@@ -62,15 +63,18 @@ cdef inline OrtStatus* run_at_pace(
     return status
 
 
-cdef bint is_predictable_model(content) except -1:
-    """Whether what a model costs follows from the shapes of its inputs."""
+cdef tuple predictions(content):
+    """Return whether the shapes of a model's inputs tell what it costs, and whether they tell the outputs' shapes."""
     from . import modelfile, operators
     if content is None:
-        return False
+        return False, False
+    view = memoryview(content)
     try:
-        return modelfile.consists_of(memoryview(content), operators.COST_FOLLOWS_FROM_SHAPES, MOST_NODES)
+        if not modelfile.consists_of(view, operators.COST_FOLLOWS_FROM_SHAPES, MOST_NODES):
+            return False, False
+        return True, modelfile.has_constant_shapes(view, operators.SHAPED_BY_VALUES)
     except ValueError:
-        return False  # of another format
+        return False, False  # of another format
 
 
 def _brief_limit(nanoseconds: int) -> int:

@@ -67,7 +67,7 @@ cdef int marshal_pending(PendingRun run, inputs, output_names) except -1:
     names = None if output_names is None else names_argument(session.inputs, output_names)
     frame_open(&run.frame, session.inputs.count, session.outputs.count if names is None else len(names))
     run.is_marshalled = True
-    run.outputs = marshal_run(run.function, &run.frame, session.inputs, session.outputs, inputs, names)
+    run.outputs = marshal_run(run.function, &run.frame, session, inputs, names)
     run.job.frame = &run.frame
     return 0
 

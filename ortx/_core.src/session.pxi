@@ -78,7 +78,7 @@ cdef class Session:
         outputs_count = self.outputs.count if names is None else PyTuple_GET_SIZE(names)
         frame_open(&frame, self.inputs.count, outputs_count)
         try:
-            outputs = marshal_run("run", &frame, self.inputs, self.outputs, inputs, names)
+            outputs = marshal_run("run", &frame, self, inputs, names)
             run_frame(self, &frame, native_options)
             return unmarshal(&frame, outputs, self)
         finally:
@@ -427,6 +427,7 @@ cdef class Session:
         self.table, self.provider_names = native.table, native.provider_names
         self.generation += 1
         self.pace.brief_runs = self.other_pace.brief_runs = 0
+        self.allocates_small = ORT_ALLOCATES
         self.native = native
         return 0
 

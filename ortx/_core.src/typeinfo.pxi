@@ -103,6 +103,10 @@ cdef object take_type_info(OrtTypeInfo* type_info, str name=""):
 
 # --- what the call path reads ---------------------------------------------------------------------------------------
 
+cdef enum:
+    SMALL_OUTPUT = 16 << 10  # bytes
+
+
 cdef int fill_slot(Slot* slot, bytes name, info) except -1:
     """Fill one slot from its ValueInfo; `name` and the slot's dims stay with the Signature."""
     slot.name = PyBytes_AS_STRING(name)
@@ -110,6 +114,7 @@ cdef int fill_slot(Slot* slot, bytes name, info) except -1:
     slot.required = info.onnx_type != "optional"
     slot.rank = -1
     slot.dims = NULL
+    slot.is_small = False
     tensor = info if slot.required else info.element  # an optional input takes a plain tensor
     if tensor.onnx_type != "tensor":
         return 0
@@ -125,7 +130,21 @@ cdef int fill_slot(Slot* slot, bytes name, info) except -1:
         slot.rank = <int>len(tensor.shape)
         for i, size in enumerate(tensor.shape):
             slot.dims[i] = size
+        if has_fixed_shape(slot):
+            size = element_types[<int>slot.element_type].item_size * math.prod(tensor.shape)
+            slot.is_small = slot.required and 0 < size <= SMALL_OUTPUT
     return 0
+
+
+cdef inline bint has_fixed_shape(const Slot* slot) noexcept:
+    """Whether it is a tensor of one shape only, whose elements lie as in numpy."""
+    cdef int i
+    if slot.element_type == ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED or slot.rank < 0:
+        return False
+    for i in range(slot.rank):
+        if slot.dims[i] < 0:
+            return False
+    return True
 
 
 cdef void release_kept(KeptValue* kept) noexcept:
