@@ -46,7 +46,7 @@ cdef extern from *:
     int is_stopped "ortx_is_stopped"                        # by the handler
     int pass_interrupts_on "ortx_pass_interrupts_on"(void (*stop)() noexcept nogil) nogil
 
-cdef int64_t LONG_RUN = 5000000     # nanoseconds; after such a run it is worth a system call to see what the signal means
+cdef int64_t LONG_RUN = 5000000     # nanoseconds; after such a run it is worth a system call to look at the handler
 cdef unsigned long main_thread = threading.main_thread().ident
 
 
