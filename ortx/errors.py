@@ -298,12 +298,11 @@ _CLASS_OF_CODE: dict[int, type[Error]] = {
 _TERMINATED = "terminate flag being set"
 
 # How C++, the arenas of ONNX Runtime, the system and CUDA say that there is no memory, and the codes it comes with.
-_NO_MEMORY = re.compile(
-    r"std::bad_alloc|bad allocation|failed to allocate memory|cannot allocate memory|out of memory"
-    r"|is smaller than requested bytes of|available memory of \d+ is smaller than requested",
-    re.IGNORECASE,
+_NO_MEMORY = (
+    r"(?i)std::bad_alloc|bad allocation|failed to allocate memory|cannot allocate memory|out of memory"
+    r"|is smaller than requested bytes of|available memory of \d+ is smaller than requested"
 )
-_SYSTEM_ERROR = re.compile(r"system error number (\d+)")
+_SYSTEM_ERROR = r"system error number (\d+)"
 _CODES_OF_NO_MEMORY = (ErrorCode.FAIL, ErrorCode.ENGINE_ERROR, ErrorCode.RUNTIME_EXCEPTION, ErrorCode.EP_FAIL)
 
 # That a run cannot shrink an arena; the two texts are of different versions.
@@ -321,7 +320,7 @@ def error_from_status(code: int, message: str) -> Error:
     class_ = _CLASS_OF_CODE.get(code, Error)
     if _TERMINATED in message:
         class_ = RunCancelled
-    elif code in _CODES_OF_NO_MEMORY and _NO_MEMORY.search(message):
+    elif code in _CODES_OF_NO_MEMORY and re.search(_NO_MEMORY, message):
         class_ = OutOfMemory
     elif any(words in message for words in _NO_ARENA):
         message += _NO_ARENA_HINT
@@ -341,7 +340,7 @@ def code_name(code: int) -> str:
 
 def _number_of_system_error(code: int, message: str) -> int:
     """Return the system's number of an error with a file, or 0. It may stand where the ``OrtErrorCode`` should be."""
-    if match := _SYSTEM_ERROR.search(message):
+    if match := re.search(_SYSTEM_ERROR, message):
         return int(match[1])
     return code if ' file "' in message and message.endswith(f": {os.strerror(code)}") else 0
 
