@@ -9,8 +9,9 @@ import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ import onnx
 import ortx
 
 FOLDER = Path(__file__).parent
-SOURCES = tuple(FOLDER / name for name in ("floor.c", "floor_rows.c", "floor_values.c", "floor_threads.c"))
+SOURCES = tuple(
+    FOLDER / name for name in ("floor.c", "floor_rows.c", "floor_values.c", "floor_threads.c", "floor_python.c")
+)
 PROGRAM = FOLDER / "program.c"
 FLAGS = ("-O3", "-std=gnu11", "-Wall", "-Wextra")
 
@@ -163,6 +166,12 @@ class Floor:
             raise FloorError(f"floor.c: {self._message()}")
         return tensors.value, characters.value
 
+    def python_function(self) -> Callable[[], None]:
+        """Return the least function of C's that Python can call: the bound run, and nothing else."""
+        create = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p)(("floor_python_function", self._code))
+        function: Callable[[], None] = create(self._handle)
+        return function
+
     def _handles(self, others: Sequence[Floor]) -> ctypes.Array[ctypes.c_void_p]:
         if not others:
             return self._alone
@@ -191,7 +200,8 @@ def _compile(sources: Sequence[Path], target: Path, *flags: str) -> None:
     if command is None:
         raise FloorError("there is no C compiler: neither $CC nor `cc` can be found")
     libraries = ["-ldl", "-pthread"] if sys.platform == "linux" else []
-    places = [f"-I{ortx.get_include()}", "-o", str(target), *map(str, sources)]
+    includes = (ortx.get_include(), sysconfig.get_path("include"))
+    places = [*(f"-I{folder}" for folder in includes), "-o", str(target), *map(str, sources)]
     arguments = [*command, *FLAGS, *flags, *places, *libraries]
     finished = subprocess.run(arguments, capture_output=True, text=True, check=False)
     if finished.returncode != 0:

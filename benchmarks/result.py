@@ -115,8 +115,8 @@ def _call_row(row: measure.Measurement, rows: Sequence[measure.Measurement]) -> 
     def compared_with(other: measure.Measurement | None) -> Result | None:
         return None if other is None else ratio(other.row.key, row.series.per_call, other.series.per_call)
 
-    of_ortx, of_python = row.row.who == suite.ORTX, row.row.who in (suite.ORTX, suite.OFFICIAL)
-    floor = found(row.work.reference(suite.C)) if of_python else None
+    of_ortx, of_c = row.row.who == suite.ORTX, row.row.who == suite.C
+    floor = None if of_c else found(row.work.reference(suite.C))
     enough = len(row.series.singles) >= LEAST_SINGLES
     scaling = _scaling(row, rows)
     return {
@@ -185,14 +185,14 @@ def _import_row(row: fresh.ImportMeasurement, first: fresh.ImportMeasurement) ->
 def _start_row(row: fresh.StartMeasurement, rows: Sequence[fresh.StartMeasurement]) -> Result:
     """Compare whole processes.
 
-    What a side is to blame for is its excess over a Python that imports numpy and ends. The floor
-    is the C program and that Python together.
+    What a side takes longer than a Python that imports numpy and ends is its own. The floor is the C
+    program and that Python together; above it is what a binding is to blame for.
     """
     whole = {other.process.who: other.whole for other in rows if other.start is row.start}
     who = row.process.who
     of_python = who in (suite.ORTX, suite.OFFICIAL)
+    floor = whole[suite.C] + whole[fresh.BARE]
     excess = row.whole - whole[fresh.BARE] if of_python else row.whole
-    official_excess = whole[suite.OFFICIAL] - whole[fresh.BARE]
     return {
         "start": row.start.key,
         "title": row.start.title,
@@ -201,8 +201,8 @@ def _start_row(row: fresh.StartMeasurement, rows: Sequence[fresh.StartMeasuremen
         "quartiles_ns": quartiles(row.whole),
         "phases_ns": dict(zip(row.process.phases, np.median(row.phases, 0).tolist(), strict=True)),
         "excess_ns": None if who == fresh.BARE else float(np.median(excess)),
-        "to_floor": ratio(suite.C, row.whole, whole[suite.C] + whole[fresh.BARE]) if of_python else None,
-        "excess_to_official": ratio(suite.OFFICIAL, excess, official_excess) if who == suite.ORTX else None,
+        "to_floor": ratio(suite.C, row.whole, floor) if of_python else None,
+        "above_floor_ns": float(np.median(row.whole - floor)) if of_python else None,
         "raw_ns": row.whole.tolist(),
     }
 

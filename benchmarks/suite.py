@@ -136,6 +136,7 @@ BOUND = Work(
     "input and output bound once, beforehand",
     (
         Row("floor-bound", C, "bound", "RunWithBinding"),
+        Row("least-bound", PYTHON, "run_with_binding()", "RunWithBinding alone, as a C function that Python calls"),
         Row("ortx-bound", ORTX, "session.run_with_iobinding(binding)"),
         Row("ortx-binding-run", ORTX, "binding.run()"),
         Row("official-bound", OFFICIAL, "session.run_with_iobinding(binding)"),
