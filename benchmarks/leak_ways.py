@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import pickle
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from typing import Any
@@ -53,8 +55,8 @@ def build(nodes: list[Any], inputs: list[Any], outputs: list[Any], initializers:
     return serialized
 
 
-def square() -> bytes:
-    return build([helper.make_node("Mul", ["x", "x"], ["y"])], [tensor("x")], [tensor("y")])
+def square(shape: Any = (None, 2)) -> bytes:
+    return build([helper.make_node("Mul", ["x", "x"], ["y"])], [tensor("x", shape=shape)], [tensor("y", shape=shape)])
 
 
 def identity(element_type: int, shape: Any = None) -> bytes:
@@ -112,6 +114,13 @@ def opened(stack: ExitStack, model: bytes, **options: Any) -> ortx.Session:
 @way("`run`, of a dict")
 def run_dict(stack: ExitStack) -> Run:
     session = opened(stack, square())
+    inputs = {"x": X}
+    return lambda: session.run(inputs)
+
+
+@way("`run`, of a dict, into arrays that ortx makes")
+def run_fixed(stack: ExitStack) -> Run:
+    session = opened(stack, square(X.shape))
     inputs = {"x": X}
     return lambda: session.run(inputs)
 
@@ -187,6 +196,18 @@ def new_binding(stack: ExitStack) -> Run:
 def run_timeout(stack: ExitStack) -> Run:
     session = opened(stack, square())
     return lambda: session.run([X], timeout=60)
+
+
+@way("`run_into`, with a `timeout` that does not come")
+def run_into_timeout(stack: ExitStack) -> Run:
+    session, y = opened(stack, square()), np.empty_like(X)
+    return lambda: session.run_into([X], [y], timeout=60)
+
+
+@way("`binding.run`, with a `timeout` that does not come")
+def binding_timeout(stack: ExitStack) -> Run:
+    binding = bound(opened(stack, square()), np.empty_like(X))
+    return lambda: binding.run(timeout=60)
 
 
 # --- other values ---
@@ -365,6 +386,19 @@ def pool_run(stack: ExitStack) -> Run:
     return lambda: pool.run([X])
 
 
+@way("`pool.run_into`")
+def pool_run_into(stack: ExitStack) -> Run:
+    pool = stack.enter_context(ortx.SessionPool(square(), 2, intra_op_num_threads=1))
+    y = np.empty_like(X)
+    return lambda: pool.run_into([X], [y])
+
+
+@way("`await pool.run_async`", AT_ONCE)
+def pool_run_async(stack: ExitStack) -> Run:
+    pool = stack.enter_context(ortx.SessionPool(square(), 2, intra_op_num_threads=1))
+    return together(stack, lambda: pool.run_async([X]))
+
+
 @way("`pool.submit`", AT_ONCE)
 def pool_submit(stack: ExitStack) -> Run:
     pool = stack.enter_context(ortx.SessionPool(square(), 2, intra_op_num_threads=1))
@@ -392,6 +426,47 @@ def open_run_close(stack: ExitStack) -> Run:
     def cycle() -> None:
         with ExitStack() as inner:
             opened(inner, model).run([X])
+
+    return cycle
+
+
+@way("a session that cannot be opened", fraction=20)
+def open_garbage(stack: ExitStack) -> Run:
+    model = square()[:-1]
+    return lambda: fails(ortx.Error, lambda: opened(stack, model))
+
+
+@way("a session, copied and run", fraction=20)
+def copied(stack: ExitStack) -> Run:
+    session = opened(stack, square(), keep_model=True)
+
+    def cycle() -> None:
+        with copy.copy(session) as again:
+            again.run([X])
+
+    return cycle
+
+
+@way("a session, pickled and run", fraction=20)
+def pickled(stack: ExitStack) -> Run:
+    session = opened(stack, square(), keep_model=True)
+
+    def cycle() -> None:
+        with pickle.loads(pickle.dumps(session)) as again:
+            again.run([X])
+
+    return cycle
+
+
+@way("a pool and a batcher, made, used and closed", 2, fraction=100)
+def pool_and_batcher(stack: ExitStack) -> Run:
+    model, session = square(), opened(stack, square())
+
+    def cycle() -> None:
+        with ortx.SessionPool(model, 2, intra_op_num_threads=1) as pool:
+            pool.run([X])
+        with ortx.Batcher(session, max_delay=0) as batcher:
+            batcher.run_blocking([X])
 
     return cycle
 
