@@ -48,8 +48,8 @@ cdef class Session:
         Returns
         -------
         Outputs
-            numpy arrays over the memory that ONNX Runtime allocated; no copy. They outlive the session. An optional
-            output without a value is None.
+            numpy arrays over the memory that ONNX Runtime has written into; no copy. They outlive the session. An
+            optional output without a value is None.
 
         Raises
         ------
