@@ -8,6 +8,9 @@ or, on a free-threaded build, by a lock inside the deque. Whoever submits append
 worker sleeps and whether the batcher is closed. A worker that goes to sleep puts itself on the list of sleepers first
 and looks into the deque second, by taking from it; so does one that ends, after the refusal is set. Whichever of the
 two comes to the deque later therefore sees what the other did before, and no request is left lying.
+
+Behind the deque are groups of requests that can be joined, in two places: a deque of those whose turn it is, and a heap
+of those that wait for company, the first to be due on top. So a batch costs what is in it, however much waits.
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from heapq import heapify, heappop, heappush
+from itertools import count as numbers_from
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +59,22 @@ class Request:
         self.deadline = NEVER
         self.is_dropped = False  # set by whoever asked, when nobody waits any more; too late is early enough
 
+    def is_awaited(self, now: float) -> bool:
+        return not self.is_dropped and self.deadline > now
+
+
+class Group:
+    """Requests that can be joined, in the order they came."""
+
+    __slots__ = ("due", "has_turn", "key", "requests", "rows")
+
+    def __init__(self, key: object) -> None:
+        self.key = key  # None: of one request, which cannot be joined with any
+        self.requests: deque[Request] = deque()
+        self.rows = 0  # of all of them, at least those that are still wanted
+        self.has_turn = False
+        self.due: float | None = None  # when its turn comes at last; None if that is not in the heap
+
 
 class Shared:
     """What the batcher and its workers have in common; workers must not keep the batcher itself alive."""
@@ -66,8 +87,11 @@ class Shared:
         self.sleepers: list[threading.Lock] = []  # each is a worker's own, held by it; to open it wakes the worker
         self.refusal: Callable[[], BaseException] | None = None  # makes what a new request raises
         self.forming = threading.Lock()  # guards what follows
-        self.groups: dict[object, deque[Request]] = {}  # taken from the queue, by key
-        self.batches = self.requests = 0
+        self.groups: dict[object, Group] = {}  # taken from the queue, by key
+        self.turns: deque[Group] = deque()  # groups of which a batch can be taken, probably
+        self.later: list[tuple[float, int, Group]] = []  # a heap; an entry counts if it is when the group is due
+        self.places = numbers_from()  # in the heap, of entries with the same time
+        self.batches = self.requests = self.waiting = 0
         self.threads: list[threading.Thread] = []
 
     def start(self, count: int) -> None:
@@ -99,12 +123,14 @@ class Shared:
         self.close()
         with self.forming:
             self._sort()
-            self.groups.clear()
+            for groups in (self.groups, self.turns, self.later):
+                groups.clear()
+            self.waiting = 0
         self.join()
 
     def stats(self) -> dict[str, int]:
         with self.forming:
-            waiting = len(self.queue) + sum(map(len, self.groups.values()))
+            waiting = len(self.queue) + self.waiting
             return {"batches": self.batches, "requests": self.requests, "waiting": waiting}
 
     # --- which requests go together
@@ -139,62 +165,93 @@ class Shared:
         with suppress(IndexError):
             while True:
                 request = popleft()
-                key = request if request.key is None else request.key
-                group = groups.get(key)
+                self.waiting += 1
+                group = groups.get(request.key)  # there is none for None
                 if group is None:
-                    groups[key] = group = deque()
-                group.append(request)
+                    group = Group(request.key)
+                    if request.key is not None:
+                        groups[request.key] = group
+                group.requests.append(request)
+                group.rows += request.rows
+                if not group.has_turn:
+                    if group.rows >= self.most or not request.ripe:
+                        self._give_turn(group)
+                    elif group.due is None or request.ripe < group.due:
+                        self._put_off(group, request.ripe)
+
+    def _give_turn(self, group: Group) -> None:
+        group.has_turn, group.due = True, None
+        self.turns.append(group)
+
+    def _put_off(self, group: Group, due: float) -> None:
+        group.has_turn, group.due = False, due
+        heappush(self.later, (due, next(self.places), group))
+        if len(self.later) > 2 * len(self.groups) + 64:  # mostly of groups that were full before they were due
+            self.later = [entry for entry in self.later if entry[0] == entry[2].due]
+            heapify(self.later)
 
     def _form(self) -> tuple[list[Request], float | None]:
         """Return a batch; if it is empty, also in how many seconds there will be one, None if nothing waits."""
         self._sort()
-        now, soonest = monotonic(), NEVER
-        for key, group in list(self.groups.items()):
-            due = 0.0 if self.refusal is not None else self._due(group)
+        now, later = monotonic(), self.later
+        while later and (later[0][0] <= now or later[0][0] != later[0][2].due or self.refusal is not None):
+            due, _, group = heappop(later)
+            if due == group.due:
+                self._give_turn(group)
+        while self.turns:
+            group = self.turns.popleft()
+            due = 0.0 if self.refusal is not None else self._due(group, now)  # anew: requests may have been given up
             if due > now:
-                soonest = min(soonest, due)
+                self._put_off(group, due)
                 continue
             batch = self._taken(group, now)
-            # What is left goes behind the other groups, so that each has its turn.
-            del self.groups[key]
-            if group:
-                self.groups[key] = group
+            if group.requests:
+                self.turns.append(group)  # behind the others, so that each has its turn
+            elif group.key is not None:
+                del self.groups[group.key]
             if batch:
                 self.batches += 1
                 self.requests += len(batch)
                 return batch, None
-        return [], soonest - now if soonest < NEVER else None
+        return [], self.later[0][0] - now if self.later else None
 
-    def _due(self, group: deque[Request]) -> float:
+    def _due(self, group: Group, now: float) -> float:
         """Return when a group's first batch is to be run: when it is full, or one of its requests has waited enough."""
         rows, due = 0, NEVER
-        for request in group:
-            if not request.is_dropped:
+        for request in group.requests:
+            if not request.is_dropped and request.deadline > now:  # `is_awaited`, where a call would be noticed
                 rows += request.rows
                 due = min(due, request.ripe)
                 if rows >= self.most or not due:
                     return 0.0
-        return due if rows else 0.0
+        if rows < group.rows:  # forget who has given up, so that nobody looks at them again
+            self.waiting -= len(group.requests)
+            group.requests = deque([request for request in group.requests if request.is_awaited(now)])
+            group.rows = sum([request.rows for request in group.requests])
+            self.waiting += len(group.requests)
+        return due if group.rows else 0.0
 
-    def _taken(self, group: deque[Request], now: float) -> list[Request]:
+    def _taken(self, group: Group, now: float) -> list[Request]:
         """Take a batch from the front of a group; who is too late is left out, and finds out by itself."""
         batch: list[Request] = []
         room = self.most
-        while group and room:
-            request = group[0]
-            if not request.is_dropped and request.deadline > now:
+        while group.requests and room:
+            request = group.requests[0]
+            if request.is_awaited(now):
                 if request.rows > room:
                     break
                 batch.append(request)
                 room -= request.rows
-            group.popleft()
+            group.requests.popleft()
+            group.rows -= request.rows
+            self.waiting -= 1
         return batch
 
     # --- run them
 
     def run(self, batch: list[Request], buffers: list[Any]) -> None:
         """Run a batch and answer its requests."""
-        if (self.queue or self.groups) and self.sleepers:
+        if (self.queue or self.waiting) and self.sleepers:
             wake_one(self.sleepers)  # more is waiting than went into this batch
         if len(batch) == 1:
             self._run_alone(batch[0])
