@@ -119,7 +119,8 @@ class Batcher:
         Raises
         ------
         CallError
-            As from `Session.run`. If a batch fails, its requests are run one by one, so only a bad one fails.
+            As from `Session.run`. If a batch fails, its requests are run one by one, so only a bad one fails; those
+            that were given up meanwhile are left out.
         RunTimeout
             If there was no answer within `timeout`.
         SessionClosed

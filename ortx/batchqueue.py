@@ -260,9 +260,15 @@ class Shared:
                 outputs = self.session.run(self._joined(batch, buffers), self.names)
                 self._split(outputs, batch)
             except Exception:  # whose fault it is shows when each runs by itself
-                for request in batch:
-                    self._run_alone(request)
+                batch = [request for request in batch if self._runs_alone(request)]
         _deliver(batch)
+
+    def _runs_alone(self, request: Request) -> bool:
+        """Run a request by itself, but not for nobody; return whether it was run."""
+        is_awaited = request.is_awaited(monotonic())
+        if is_awaited:
+            self._run_alone(request)
+        return is_awaited
 
     def _run_alone(self, request: Request) -> None:
         try:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
+from typing import Any
 
+import models
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -174,3 +179,48 @@ def test_any_requests_are_taken_once_in_their_order_when_they_are_due_and_not_so
         assert len(taken) == len(set(map(id, taken)))
         assert shared.stats()["waiting"] == 0
         assert (shared.groups, shared.later) == ({}, [])
+
+
+# --- a batch that fails
+
+
+def test_when_a_batch_fails_nothing_is_run_for_those_who_have_given_up():
+    begun, may_fail = threading.Event(), threading.Event()
+    rows = []
+
+    class Failing:
+        def __init__(self, session: ortx.Session) -> None:
+            self.session = session
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.session, name)
+
+        def run(self, inputs: list[np.ndarray], names: object) -> ortx.Outputs:
+            rows.append(inputs[0][:, 0].tolist())
+            if len(inputs[0]) > 1:
+                begun.set()
+                assert may_fail.wait(60)
+                raise ortx.Error("too many rows")
+            return self.session.run(inputs, names)
+
+    async def main(batcher: ortx.Batcher) -> list[Any]:
+        def ask(value: float, **more: float) -> asyncio.Task[ortx.Outputs]:
+            return asyncio.create_task(batcher.run([np.full((1, 2), value, np.float32)], **more))
+
+        late, cancelled, patient, last = ask(1, timeout=0.05), ask(2), ask(3, timeout=60), ask(4)
+        blocking = asyncio.create_task(
+            asyncio.to_thread(batcher.run_blocking, [np.full((1, 2), 5, np.float32)], timeout=0.05)
+        )
+        assert await asyncio.to_thread(begun.wait, 60)
+        cancelled.cancel()
+        errors = await asyncio.gather(late, cancelled, blocking, return_exceptions=True)
+        may_fail.set()
+        return [*map(type, errors), (await patient)["y"].tolist(), (await last)["y"].tolist()]
+
+    session = ortx.session_from_bytes(models.square(), intra_op_num_threads=1)
+    with session, ortx.Batcher(Failing(session), max_batch_size=5, max_delay=60) as batcher:
+        answers = asyncio.run(main(batcher))
+        assert batcher.stats()["batches"] == 1
+    assert answers == [ortx.RunTimeout, asyncio.CancelledError, ortx.RunTimeout, [[9, 9]], [[16, 16]]]
+    assert sorted(rows[0]) == [1, 2, 3, 4, 5]
+    assert sorted(rows[1:]) == [[3], [4]]
