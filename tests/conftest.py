@@ -1,4 +1,4 @@
-"""For every test: a C compiler, other versions of ONNX Runtime, a fresh process, the leak check."""
+"""For every test: the leak check, a C compiler, other versions of ONNX Runtime, a fresh process, hypothesis."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 import ortx
@@ -32,6 +33,10 @@ LIBRARY_IN_WHEEL = re.compile(
 
 TEST_FAILED = pytest.StashKey[bool]()  # of a test: its body raised
 LITTER = pytest.StashKey[bool]()  # of the whole run: a failed test may have left something to collect
+
+# How fast examples are made and run says more of what else the machine does than of ortx.
+hypothesis.settings.register_profile("ortx", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("ortx")
 
 
 # --- the leak check

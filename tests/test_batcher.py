@@ -331,7 +331,7 @@ SQUARE = models.square(("batch", "length"))
 REQUEST = st.tuples(st.integers(1, 6), st.sampled_from([1, 2, 3]), st.booleans())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     requests=st.lists(REQUEST, min_size=1, max_size=20),
     most=st.integers(1, 8),

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import models
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import ortx
@@ -451,7 +451,6 @@ ANY_VALUE = TEXT | st.from_regex(r"-?[0-9]{0,25}(\.[0-9]+)?(e-?[0-9]+)?", fullma
 ANYTHING = TEXT | st.none() | st.integers() | st.floats() | st.binary() | st.booleans() | st.tuples()
 
 
-@settings(deadline=None)
 @given(st.dictionaries(ANY_KEY, ANY_VALUE) | st.dictionaries(ANYTHING, ANYTHING))
 def test_any_mapping_gives_its_entries_or_an_option_error(mapping):
     with warnings.catch_warnings():

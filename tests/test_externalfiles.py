@@ -177,7 +177,7 @@ def all_tensors(message) -> Iterator[TensorProto]:
                 yield from all_tensors(part)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(places=st.lists(st.sampled_from(PLACES), min_size=1, max_size=4), name=st.text(max_size=9), data=st.data())
 def test_what_is_found_is_what_protobuf_finds(places, name, data):
     model = onnx.ModelProto()
@@ -275,7 +275,7 @@ def test_a_model_deeper_than_protobuf_reads_is_refused_at_once(depth):
         ortx.session_from_bytes(b"\x3a" + digits + content)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(data=st.data(), place=st.sampled_from(PLACES))
 def test_any_bytes_are_refused_or_read(data, place):
     model = bytearray(place("a/b.bin"))

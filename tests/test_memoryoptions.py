@@ -9,7 +9,7 @@ import textwrap
 import models
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
@@ -281,6 +281,11 @@ def test_an_arena_that_cannot_be_is_refused(table, error, message):
     with pytest.raises(error, match="^ortx.configure: option 'cpu_arena'" + message) as caught:
         ortx.configure(cpu_arena=table)
     assert type(caught.value) is error
+
+
+def test_no_example_of_any_test_fails_because_the_machine_is_busy():
+    assert settings().deadline is None
+    assert HealthCheck.too_slow in settings().suppress_health_check
 
 
 @given(st.dictionaries(st.sampled_from([*memoryoptions._ARENA, "", "max"]), st.none() | st.integers() | st.text()))

@@ -113,7 +113,7 @@ def test_raw_data_is_looked_at_where_it_is():
     assert array_of(weights)[0] == 7
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(array=ARRAYS)
 @pytest.mark.parametrize("stored", [stored_as_raw, stored_in_its_field])
 def test_any_array_is_read_as_onnx_reads_it(stored, array):
@@ -124,7 +124,7 @@ def test_any_array_is_read_as_onnx_reads_it(stored, array):
     assert weights.differs_from(expected, "") is False
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(array=ARRAYS.filter(np.size), data=st.data())
 def test_an_array_differs_if_one_byte_of_it_does(array, data):
     weights = read(model_with(stored_as_raw(array)))["w"]
@@ -583,7 +583,7 @@ def test_a_model_that_is_cut_off_anywhere_is_refused_or_has_less():
     assert all(list(found) == whole[: len(found)] for found in outcomes if found is not None)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(seed=st.integers(0, 2**32), count=st.integers(1, 12))
 def test_a_model_with_wrong_bytes_is_refused_or_read(seed, count):
     rng = random.Random(seed)
@@ -601,7 +601,7 @@ def test_a_model_with_wrong_bytes_is_refused_or_read(seed, count):
     read_or_refuse(bytes(model))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_any_bytes_are_refused_or_read(data):
     wrapped = data.draw(st.sampled_from([bytes, of_tensor, lambda content: bytes_field(7, content)]))

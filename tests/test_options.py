@@ -452,7 +452,7 @@ def is_sound_item(item: object, declared: str) -> bool:
 
 @EACH_FUNCTION
 @pytest.mark.filterwarnings("ignore::ortx.UnknownConfigKeyWarning")
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(table=st.dictionaries(ANY_NAME, ANY_VALUE, max_size=4))
 def test_any_mapping_is_a_sound_table_or_an_option_error(function, table):
     _, options_class, _ = FUNCTIONS[function]

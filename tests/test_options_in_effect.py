@@ -431,7 +431,7 @@ def folder(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("written")
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(table=ANY_OPTIONS, form=st.sampled_from(["path", "bytes"]), providers=st.sampled_from(["cpu", "azure"]))
 def test_a_session_that_is_given_what_another_says_says_the_same(model, folder, table, form, providers):
     for name in ("optimized_model_path", "profile_file_prefix"):

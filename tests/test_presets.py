@@ -156,7 +156,7 @@ ANY_OPTIONS = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(table=ANY_OPTIONS)
 def test_what_a_session_says_can_be_given_to_another(model, table):
     first = said(model, table)

@@ -217,14 +217,14 @@ def check_output(session: ortx.Session, word: str, x: np.ndarray, y: np.ndarray)
         bind(session, x, y)
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(st.data())
 def test_any_array_goes_in_and_comes_back_bit_by_bit(sessions, data):
     word = data.draw(st.sampled_from(sorted(NUMBERS)))
     check_input(sessions[word], word, laid_out(data.draw(contiguous_arrays(word)), data.draw(layouts)))
 
 
-@settings(deadline=None, max_examples=250)
+@settings(max_examples=250)
 @given(st.data())
 def test_any_buffer_is_written_into_or_refused(sessions, data):
     word = data.draw(st.sampled_from(sorted(NUMBERS)))

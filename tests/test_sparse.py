@@ -475,7 +475,6 @@ def test_scipy_is_asked_for_when_it_is_needed(monkeypatch, run_python):
         coo().to_scipy()
 
 
-@settings(deadline=None)
 @given(
     hnp.arrays(
         st.sampled_from(["float32", "int64"]),
@@ -725,7 +724,7 @@ def test_blocks_of_any_shape_and_number_go_through(rows, columns, at, dtype):
             assert_same_parts(session.run([got, 0.0])["x"], x)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.data())
 def test_any_block_sparse_tensor_goes_through(passer, data):
     rows, columns = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 5))

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from onnx import TensorProto, helper
@@ -252,7 +252,6 @@ def test_a_tensor_of_what_is_no_string_is_refused(array, words):
     assert str(caught.value) == f"tensor: {words}; expected str only"
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(), max_size=20))
 def test_any_text_goes_through(session, texts):
     array = objects(texts)
@@ -261,7 +260,6 @@ def test_any_text_goes_through(session, texts):
     assert_strings(session.run([[text.encode() for text in texts]])[0], texts)
 
 
-@settings(deadline=None)
 @given(hnp.arrays(object, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=3), elements=st.text()))
 def test_any_array_of_str_goes_through(session, array):
     for x in (array, array.astype("U"), array.T):  # the second without NULs at the end

@@ -224,7 +224,7 @@ def test_of_equal_labels_one_column_counts_and_it_is_the_same_one():
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=4)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(-3, 3), min_size=1, max_size=8)
     | st.lists(texts, min_size=1, max_size=8),

@@ -26,7 +26,6 @@ EXAMPLES = 50  # in a round, which is of one seed
 SETTINGS = settings(
     max_examples=EXAMPLES,
     database=None,  # a round is to be what its seed says
-    deadline=None,
     print_blob=True,
     phases=[Phase.explicit, Phase.generate, Phase.shrink],
     suppress_health_check=[*HealthCheck],
