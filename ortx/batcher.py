@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import operator
 import threading
 from asyncio import get_running_loop
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from numbers import Real
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Never, Self
 
 import numpy
 
+from . import arguments
 from .batchqueue import NEVER, Request, Shared, expire, timed_out, wake_one
-from .errors import NotPicklable, NotSupported, OptionError, OptionTypeError, shown
+from .errors import NotPicklable, NotSupported, OptionTypeError, shown
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future
@@ -77,9 +76,9 @@ class Batcher:
     ) -> None:
         if not hasattr(session, "input_info"):
             raise OptionTypeError(f"Batcher: got {shown(session)}; expected an ortx.Session, from ortx.session(path)")
-        most = _count("max_batch_size", max_batch_size)
-        self._delay = _seconds("Batcher: option 'max_delay'", max_delay)
-        count = _count("workers", workers)
+        most = arguments.count_option("Batcher", "max_batch_size", max_batch_size)
+        self._delay = arguments.seconds_option("Batcher", "max_delay", max_delay)
+        count = arguments.count_option("Batcher", "workers", workers)
         names = None if output_names is None else _names(output_names)
         inputs = [session.input_info(name) for name in session.input_names()]
         outputs = [session.output_info(name) for name in (session.output_names() if names is None else names)]
@@ -127,8 +126,8 @@ class Batcher:
             If the batcher or the session is closed.
         ForkedSession
             In a forked child of the process that made the batcher.
-        OptionError, OptionTypeError
-            If `timeout` is no number of seconds.
+        InvalidType, InvalidArgument
+            If `timeout` is no number of seconds, or less than 0.
         Error
             If the model fails while it runs, or if an output has not as many rows as went in.
 
@@ -233,7 +232,7 @@ class Batcher:
 
     def _limit(self, request: Request, timeout: float) -> float:
         """Give the request its deadline."""
-        seconds = _seconds("run: timeout", timeout)
+        seconds = arguments.timeout("run", timeout)
         if seconds == 0:
             raise timed_out(seconds)
         now = monotonic()
@@ -314,16 +313,6 @@ class Batcher:
 # --- arguments
 
 
-def _count(option: str, value: object) -> int:
-    try:
-        count = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise OptionTypeError(f"Batcher: option {option!r}: got {shown(value)}; expected an integer") from None
-    if count < 1:
-        raise OptionError(f"Batcher: option {option!r}: got {shown(value)}; expected an integer of at least 1")
-    return count
-
-
 def _names(value: object) -> tuple[str, ...]:
     names = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else ()
     if not names or len(set(names)) < len(names):
@@ -331,15 +320,6 @@ def _names(value: object) -> tuple[str, ...]:
             f"Batcher: option 'output_names': got {shown(value)}; expected a sequence of names, each once"
         )
     return names
-
-
-def _seconds(what: str, value: object) -> float:
-    if not isinstance(value, (int, float, Real)):
-        raise OptionTypeError(f"{what}: got {shown(value)}; expected a number of seconds")
-    seconds = float(value)
-    if not seconds >= 0:
-        raise OptionError(f"{what}: got {shown(value)}; expected a number of seconds, 0 or more")
-    return seconds
 
 
 def _dtype_of(info: ValueInfo) -> numpy.dtype[Any]:

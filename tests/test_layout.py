@@ -23,7 +23,14 @@ INCLUDED = [match["part"] for match in INCLUDE.finditer(MANIFEST)]
 
 # Every leaf and what it may import of ours.
 LEAVES = {
-    "batcher": {"errors", "batchqueue", "valueinfo", "_core"},  # of the core its types only, as the next one
+    "arguments": {"errors"},
+    "batcher": {
+        "arguments",
+        "errors",
+        "batchqueue",
+        "valueinfo",
+        "_core",
+    },  # of the core its types only, as the next one
     "batchqueue": {"errors", "threads", "_core"},
     "cpus": set(),
     "errors": set(),

@@ -6,7 +6,6 @@ import asyncio
 import gc
 import importlib
 import inspect
-import math
 import os
 import sys
 import threading
@@ -435,18 +434,6 @@ def test_terminate_ends_awaited_runs_with_these_options_and_a_timeout_ends_one_a
 
     with opened(max_concurrency=4) as session:
         run(check(session))
-
-
-@pytest.mark.parametrize("timeout", ["1", True, object(), 1j], ids=repr)
-def test_a_timeout_of_another_type_is_refused(run, session, timeout):
-    with pytest.raises(ortx.InvalidType, match=r"run_async: timeout: got .*; expected a number of seconds, or None"):
-        run(session.run_async([ZERO, 1], timeout=timeout))
-
-
-@pytest.mark.parametrize("timeout", [-1, math.nan, -math.inf])
-def test_a_timeout_below_zero_is_refused(run, session, timeout):
-    with pytest.raises(ortx.InvalidArgument, match="expected 0 seconds or more"):
-        run(session.run_async([ZERO, 1], timeout=timeout))
 
 
 # --- loops, threads, close

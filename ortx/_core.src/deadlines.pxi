@@ -39,12 +39,10 @@ cdef object deadline_thread = None
 
 cdef double timeout_argument(str function, timeout) except -1:
     """Read a number of seconds."""
-    if isinstance(timeout, bool) or not hasattr(timeout, "__float__"):
-        raise InvalidType(f"{function}: timeout: got {shown(timeout)}; expected a number of seconds, or None")
-    seconds = float(timeout)
-    if not seconds >= 0:
-        raise InvalidArgument(f"{function}: timeout: got {shown(timeout)}; expected 0 seconds or more, or None")
-    return seconds
+    if type(timeout) is float and timeout > 0:
+        return timeout
+    from . import arguments
+    return arguments.timeout(function, timeout)
 
 
 cdef int start_deadline_thread() except -1:

@@ -59,6 +59,8 @@ cdef class Session:
             If the session is closed.
         RunTimeout, RunCancelled
             If the run was ended by `timeout`, or by ``run_options.terminate()``.
+        InvalidType, InvalidArgument
+            If `timeout` is no number of seconds, or less than 0.
         KeyboardInterrupt
             If Ctrl-C has ended it, in the main thread.
         Error
