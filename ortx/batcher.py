@@ -54,6 +54,8 @@ class Batcher:
         If the model's inputs or outputs have no first axis in common; the message says which, and their shapes.
     OptionError, OptionTypeError
         If an argument cannot be used.
+    SessionClosed, ForkedSession
+        If the session is closed, or was opened before this process was forked.
     Error
         From `Session.output_info`, for a name in `output_names` that the model does not have; or if the system refuses
         to start the threads.
@@ -76,6 +78,8 @@ class Batcher:
     ) -> None:
         if not hasattr(session, "input_info"):
             raise OptionTypeError(f"Batcher: got {shown(session)}; expected an ortx.Session, from ortx.session(path)")
+        if getattr(session, "closed", False):
+            session.create_io_binding()  # raises what says why it takes no calls
         most = arguments.count_option("Batcher", "max_batch_size", max_batch_size)
         self._delay = arguments.seconds_option("Batcher", "max_delay", max_delay)
         count = arguments.count_option("Batcher", "workers", workers)

@@ -855,6 +855,15 @@ def test_what_is_no_session_is_refused():
         ortx.Batcher("model.onnx")
 
 
+def test_a_closed_session_is_refused_at_once(watch):
+    session = watch()
+    session.close()
+    for closed in (session, session.session):
+        with pytest.raises(ortx.SessionClosed, match="is closed; make a new one"):
+            ortx.Batcher(closed)
+    assert batcher_threads() == []
+
+
 def test_without_ml_dtypes_no_array_has_one_of_its_types(monkeypatch):
     monkeypatch.setitem(sys.modules, "ml_dtypes", None)
     from ortx import batcher
@@ -955,6 +964,10 @@ if child == 0:
             print(error, flush=True)
     print(batcher.closed, batcher.stats(), flush=True)
     batcher.close()
+    try:
+        ortx.Batcher(session)
+    except ortx.ForkedSession as error:
+        print("open it anew" in str(error), flush=True)
     new = ortx.Batcher(ortx.session(sys.argv[1], intra_op_num_threads=1))
     print(new.run_blocking([x])[0].tolist(), flush=True)
     {leave}
@@ -966,4 +979,4 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), batcher.run_blocking([
     refusal += "make a new one here, of a session that is opened here\n"
     stats = "True {'batches': 1, 'requests': 1, 'waiting': 0}\n"
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == refusal * 2 + stats + "[[9.0, 9.0]]\n7 [[9.0, 9.0]]\n"
+    assert done.stdout == refusal * 2 + stats + "True\n[[9.0, 9.0]]\n7 [[9.0, 9.0]]\n"
