@@ -9,6 +9,7 @@ import importlib.util
 import os
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,8 +22,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
+from test_deadlines import interrupt_soon, needs_signals
 
 import ortx
+from ortx import batchqueue
 
 SECONDS = 60  # what a test waits at most for something that is to happen
 
@@ -575,6 +578,44 @@ def test_a_cancelled_request_leaves_the_queue_and_the_result_of_a_running_one_is
     assert session.rows == [1, 2]
 
 
+@needs_signals
+@pytest.mark.parametrize("is_running", [False, True], ids=["waiting", "running"])
+def test_ctrl_c_ends_the_wait_of_the_main_thread_and_drops_the_request(watch, is_running):
+    session = watch()
+    with ortx.Batcher(session) as batcher, ThreadPoolExecutor() as pool:
+        with session.held():
+            if not is_running:
+                first = pool.submit(batcher.run_blocking, x(0))
+                assert session.begun.acquire(timeout=SECONDS)
+            timer = interrupt_soon()
+            with pytest.raises(KeyboardInterrupt):
+                batcher.run_blocking(x(1))
+            timer.join()
+        if not is_running:
+            assert first.result()["y"].tolist() == squares(0)
+        assert batcher.run_blocking(x(2))["y"].tolist() == squares(2)
+    assert [outputs["y"].tolist() for _, outputs in session.runs] == [squares(is_running), squares(2)]
+
+
+def test_an_answer_is_not_kept_until_the_timeout_it_did_not_need(watch):
+    session = watch()
+
+    async def main(batcher: ortx.Batcher) -> list[object]:
+        request = x(1)
+        outputs = await batcher.run(request, timeout=3600)
+        references = [weakref.ref(request["x"]), weakref.ref(outputs["y"])]
+        session.runs.clear()
+        del request, outputs
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(5):
+                while any(reference() is not None for reference in references):
+                    await asyncio.sleep(0.001)  # until the worker has let go of them, too
+        return [reference() for reference in references]
+
+    with ortx.Batcher(session) as batcher:
+        assert asyncio.run(main(batcher)) == [None, None]
+
+
 # --- threads and loops
 
 
@@ -603,6 +644,23 @@ def test_threads_and_loops_share_a_batcher(watch, workers):
         stats = batcher.stats()
     assert stats["requests"] == 6 * count
     assert stats["batches"] == len(session.runs)
+
+
+@pytest.mark.parametrize("delay", [0.0, 3600.0])
+def test_a_worker_that_has_nothing_to_do_sleeps(watch, monkeypatch, delay):
+    looks, form = [], batchqueue.Shared._form
+    monkeypatch.setattr(batchqueue.Shared, "_form", lambda shared: looks.append(shared) or form(shared))
+    session = watch()
+    with ThreadPoolExecutor() as pool, ortx.Batcher(session, max_delay=delay, max_batch_size=2, workers=2) as batcher:
+        assert batcher.run_blocking(x(1, 2))["y"].tolist() == squares(1, 2)
+        delayed = pool.submit(batcher.run_blocking, x(3)) if delay else None
+        time.sleep(0.1)  # until they have looked about
+        before, processor_time = len(looks), time.process_time()
+        time.sleep(0.5)
+        assert time.process_time() - processor_time < 0.25
+        assert len(looks) <= before + 4
+        batcher.close()
+        assert delayed is None or delayed.result()["y"].tolist() == squares(3)
 
 
 def test_as_many_batches_run_at_the_same_time_as_there_are_workers(watch):

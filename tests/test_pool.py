@@ -14,7 +14,8 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from test_async import SECONDS, counting, in_threads, wait_until
+from test_async import ENDLESS, SECONDS, counting, in_threads, wait_until
+from test_deadlines import interrupt_soon, needs_signals
 
 import ortx
 from ortx import _core, cpus, pool
@@ -314,6 +315,23 @@ def test_a_call_that_fails_gives_its_session_back():
             with pytest.raises(ortx.CallError):
                 call([])
             assert len(sessions._free) == 2
+
+
+@needs_signals
+@pytest.mark.parametrize("into", [False, True], ids=["run", "run_into"])
+def test_ctrl_c_ends_a_run_of_the_main_thread_and_gives_its_session_back(into):
+    def run(count: int) -> ortx.Outputs:
+        inputs = [np.zeros(1, np.float32), count]
+        return sessions.run_into(inputs, [np.zeros(1, np.float32)]) if into else sessions.run(inputs)
+
+    with ortx.SessionPool(counting(), 2) as sessions:
+        timer = interrupt_soon()
+        with pytest.raises(KeyboardInterrupt):
+            run(ENDLESS)
+        timer.join()
+        assert [session.running for session in sessions] == [0, 0]
+        assert len(sessions._free) == 2
+        assert run(3)["y"].tolist() == [3]
 
 
 def test_run_async_awaits_that_of_a_session_and_gives_it_back():
