@@ -23,7 +23,8 @@ class Stats:
     runs : int
         Runs of the model that ended, whether they failed or not.
     errors : mapping from str to int
-        How many of them failed, by the name of the `ErrorCode`; without those that were stopped.
+        How many of them failed, by the name of the `ErrorCode`, also those whose outputs could not be handed over;
+        ``"OUT_OF_MEMORY"`` where memory was short, whatever the code. Without those that were stopped.
     timeouts : int
         Runs that were stopped by their ``timeout``, also before they began.
     cancelled : int

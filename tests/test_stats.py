@@ -208,6 +208,63 @@ def test_a_code_that_is_newer_than_ortx_is_counted_by_its_number():
     assert errors.code_name(4711) == "4711"
 
 
+@pytest.fixture
+def zeros():
+    """Open a session of a model whose output has the shape that its input says."""
+    node = helper.make_node("ConstantOfShape", ["x"], ["y"])
+    model = models.build([node], [models.tensor("x", "int64", ("n",))], [models.tensor("y", shape=None)])
+    with ortx.session_from_bytes(model, session_log_severity_level=4, intra_op_num_threads=1) as session:
+        yield session
+
+
+def run_to_nowhere(session: ortx.Session, shape: np.ndarray) -> None:
+    binding = session.create_io_binding()
+    binding.bind_input("x", shape)
+    binding.bind_output("y")
+    binding.run()
+
+
+def run_awaited(session: ortx.Session, shape: np.ndarray) -> None:
+    async def main() -> None:
+        await session.run_async([shape])
+
+    asyncio.run(main())
+
+
+WAYS_TO_FAIL = {
+    "run": lambda session, shape: session.run([shape]),
+    "run with a timeout": lambda session, shape: session.run([shape], timeout=SECONDS),
+    "run_into": lambda session, shape: session.run_into([shape], [None]),
+    "binding": run_to_nowhere,
+    "submit": lambda session, shape: session.submit([shape]).result(SECONDS),
+    "run_async": run_awaited,
+}
+
+
+@pytest.mark.parametrize("way", WAYS_TO_FAIL)
+def test_a_run_whose_output_numpy_cannot_have_counts_as_failed(zeros, way):
+    with pytest.raises(ortx.NotSupported, match="which numpy cannot have"):
+        WAYS_TO_FAIL[way](zeros, np.array([0, 2**40, 2**40]))
+    WAYS_TO_FAIL[way](zeros, np.array([2, 3]))
+    stats = zeros.stats()
+    assert (stats.runs, stats.errors, stats.bytes_out) == (2, {"NOT_IMPLEMENTED": 1}, 24)
+
+
+@pytest.mark.parametrize("way", WAYS_TO_FAIL)
+def test_a_run_without_memory_is_told_apart_from_other_failures(zeros, way):
+    with pytest.raises(ortx.OutOfMemory):
+        WAYS_TO_FAIL[way](zeros, np.array([2**58]))
+    assert (zeros.stats().runs, zeros.stats().errors) == (1, {"OUT_OF_MEMORY": 1})
+
+
+def test_a_buffer_that_the_result_does_not_fit_into_counts_as_failed():
+    x = np.ones((1, 2), np.float32)
+    with ortx.session_from_bytes(models.passed_through()) as session:
+        with pytest.raises(ortx.InvalidArgument):
+            session.run_into([x], [np.zeros((3, 2), np.float32)])
+        assert (session.stats().runs, session.stats().errors) == (1, {"INVALID_ARGUMENT": 1})
+
+
 def test_calls_that_do_not_fit_the_model_are_counted_as_refused_and_not_as_runs(square):
     calls = [
         lambda: square.run([]),

@@ -210,8 +210,14 @@ cdef class IOBinding:
 
     cdef Outputs fetch_results(self):
         """Return the outputs of a run that has just succeeded."""
+        cdef bint is_done = False
         if self.results is None or self.allocates:
-            self.results = self.fetch()
+            try:
+                self.results = self.fetch()
+                is_done = True
+            finally:  # as in `counted_outputs`
+                if not is_done:
+                    count_error(self.session, sys.exc_info()[1])
         self.session.counts.bytes_out += <int64_t>self.bytes_out
         return self.results
 

@@ -323,7 +323,7 @@ cdef inline bint overlap(PyObject* first, PyObject* second) noexcept:
 
 # --- unmarshal ------------------------------------------------------------------------------------------------------
 
-cdef Outputs unmarshal(Frame* frame, Outputs outputs, Session session):
+cdef int unmarshal(Frame* frame, Outputs outputs, Session session) except -1:
     """Put an array over each output that ORT allocated; the others are the caller's own objects already."""
     cdef Py_ssize_t i
     cdef OrtValue* value
@@ -362,7 +362,7 @@ cdef Outputs unmarshal(Frame* frame, Outputs outputs, Session session):
     if session.allocates_small == ORT_ALLOCATES_FIRST and slots != NULL:
         session.allocates_small = ORTX_ALLOCATES if are_as_declared(session.outputs, values) else ORT_ALLOCATES
     session.counts.bytes_out += <int64_t>frame.bytes_out
-    return outputs
+    return 0
 
 
 cdef bint are_as_declared(Signature signature, tuple values) except -1:

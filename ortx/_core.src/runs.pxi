@@ -150,7 +150,7 @@ cdef Outputs outcome(PendingRun run):
         raise problem
     if binding is not None:
         return binding.fetch_results()
-    return unmarshal(&run.frame, run.outputs, run.session)
+    return counted_outputs(&run.frame, run.outputs, run.session)
 
 
 cdef object failure_of(PendingRun run):

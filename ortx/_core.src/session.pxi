@@ -82,7 +82,7 @@ cdef class Session:
         try:
             outputs = marshal_run("run", &frame, self, inputs, names)
             run_frame(self, &frame, native_options)
-            return unmarshal(&frame, outputs, self)
+            return counted_outputs(&frame, outputs, self)
         finally:
             frame_close(&frame)
 
@@ -131,7 +131,7 @@ cdef class Session:
         try:
             results = marshal_run_into(&frame, self.inputs, self.outputs, inputs, outputs)
             run_frame(self, &frame, native_options)
-            return unmarshal(&frame, results, self)
+            return counted_outputs(&frame, results, self)
         finally:
             frame_close(&frame)
 

@@ -63,14 +63,28 @@ cdef int count_error(Session session, problem) except -1:
     """Count what a run was ended with."""
     if isinstance(problem, RunTimeout):
         session.counts.timeouts += 1
-    elif isinstance(problem, RunCancelled):
+    elif isinstance(problem, (RunCancelled, KeyboardInterrupt)):
         session.counts.cancelled += 1
     else:
-        name = code_name(problem.code)
+        # Memory has no code of its own: ONNX Runtime says FAIL, or one of some others, and Python has none at all.
+        code = problem.code if isinstance(problem, Error) else Error.code
+        name = "OUT_OF_MEMORY" if isinstance(problem, MemoryError) else code_name(code)
         if session.error_counts is None:
             session.error_counts = {}
         session.error_counts[name] = session.error_counts.get(name, 0) + 1
     return 0
+
+
+cdef Outputs counted_outputs(Frame* frame, Outputs outputs, Session session):
+    """Return the outputs of a run; if they cannot become Python's, it counts as failed after all."""
+    cdef bint is_done = False
+    try:
+        unmarshal(frame, outputs, session)  # called nowhere else, so that the compiler puts it here
+        is_done = True
+    finally:  # which costs nothing if all goes well, unlike `except`
+        if not is_done:
+            count_error(session, sys.exc_info()[1])
+    return outputs
 
 
 cdef object session_stats(Session session):
