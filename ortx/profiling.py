@@ -8,12 +8,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import stat
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
-from .errors import InvalidArgument, InvalidType, NoSuchFile, shown
+from .errors import Error, InvalidArgument, InvalidType, NoSuchFile, shown
 from .profilerows import Call, Node, Operator, Span
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ __all__ = ["Call", "Node", "Operator", "Profile", "Span", "read"]
 
 _KERNEL = "_kernel_time"
 _RUN = "model_run"
+_LARGEST = 1 << 62  # of numbers, which all are microseconds, bytes, sizes or names of threads
 _EXPORTED = "expected a profile, as Session.end_profiling() returns the name of"
 
 
@@ -127,7 +129,8 @@ def read(path: str | os.PathLike[str]) -> Profile:
     NoSuchFile
         If there is no such file.
     InvalidType, InvalidArgument
-        If `path` is no path, or the file is none of ONNX Runtime's profiles, or an empty one.
+        If `path` is no path, or one to something else than a file (a folder, a pipe, a device), or the file is none of
+        ONNX Runtime's profiles, or an empty one. The message says which line or event is wrong.
 
     Notes
     -----
@@ -138,11 +141,15 @@ def read(path: str | os.PathLike[str]) -> Profile:
         raise InvalidType(f"profiling.read: path: got {shown(path)}; expected the name of a file")
     name = os.fsdecode(path)
     try:
-        with open(path, encoding="utf-8", errors="backslashreplace") as file:
+        if not stat.S_ISREG(os.stat(name).st_mode):  # to open a pipe would wait for somebody who writes into it
+            raise OSError("no regular file")
+        with open(name, encoding="utf-8", errors="backslashreplace") as file:
             return _Reader(name).read(file)
+    except Error:
+        raise
     except FileNotFoundError:
         raise NoSuchFile(f"profiling.read: path: there is no file {name!r}; {_EXPORTED}") from None
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise InvalidArgument(f"profiling.read: path: cannot read {name!r}: {error}; {_EXPORTED}") from None
 
 
@@ -180,10 +187,11 @@ class _Tally:
 class _Details:
     """What is known of a node besides times."""
 
-    __slots__ = ("has_varied", "inputs", "outputs", "sizes")
+    __slots__ = ("has_varied", "input_types", "inputs", "output_types", "outputs", "sizes")
 
     def __init__(self, args: dict[str, Any]) -> None:
         self.inputs, self.outputs = args.get("input_type_shape"), args.get("output_type_shape")
+        self.input_types, self.output_types = _types(self.inputs), _types(self.outputs)
         self.has_varied = False
         self.sizes = [0, 0, 0]
 
@@ -191,7 +199,7 @@ class _Details:
         if (args.get("input_type_shape"), args.get("output_type_shape")) != (self.inputs, self.outputs):
             self.has_varied = True
         for i, key in enumerate(("output_size", "activation_size", "parameter_size")):
-            self.sizes[i] = max(self.sizes[i], int(args.get(key) or 0))
+            self.sizes[i] = max(self.sizes[i], _whole(args.get(key) or 0))
 
 
 _Key = tuple[str, str, str, int]  # of a node: name, operator, provider, index
@@ -229,7 +237,7 @@ class _Reader:
                 return True
             try:
                 event = json.loads(text.removesuffix(","), strict=False)
-            except ValueError as error:
+            except (RecursionError, ValueError) as error:
                 if not line.endswith("\n"):
                     return False  # the process was killed while it wrote this
                 raise self._problem(f"has no JSON in line {number} ({error})") from None
@@ -240,7 +248,7 @@ class _Reader:
         """Read a file that some other program has written anew."""
         try:
             content = json.loads(first + file.read(), strict=False)
-        except ValueError as error:
+        except (RecursionError, ValueError) as error:
             raise self._problem(f"is no JSON ({error})") from None
         events = content.get("traceEvents") if isinstance(content, dict) else content
         if not isinstance(events, list):
@@ -254,17 +262,17 @@ class _Reader:
     def _add(self, event: Any, where: str) -> None:
         try:
             category, name, thread = event["cat"], event["name"], event["tid"]
-            start, duration = int(event["ts"]), int(event["dur"])
+            start, duration = _whole(event["ts"]), _whole(event["dur"])
             args = event.get("args") or {}
             if category == "Session":
-                self.spans.append(Span(name, start / 1e6, duration / 1e6, thread))
+                self.spans.append(Span(_text(name), start / 1e6, duration / 1e6, _whole(thread)))
             elif category == "Node" and name.endswith(_KERNEL):
-                self._add_call(name.removesuffix(_KERNEL), thread, start, duration, args)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+                self._add_call(name.removesuffix(_KERNEL), _whole(thread), start, duration, args)
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise self._problem(f"has no event of ONNX Runtime's in {where} ({error!r})") from None
 
     def _add_call(self, name: str, thread: int, start: int, duration: int, args: dict[str, Any]) -> None:
-        key = (name, args["op_name"], args.get("provider", ""), int(args.get("node_index", -1)))
+        key = (name, _text(args["op_name"]), _text(args.get("provider", "")), _whole(args.get("node_index", -1)))
         details = self.details.get(key)
         if details is None:
             details = self.details[key] = _Details(args)
@@ -307,8 +315,8 @@ class _Reader:
             operator=operator,
             provider=provider,
             index=index,
-            inputs=_types(details.inputs),
-            outputs=_types(details.outputs),
+            inputs=details.input_types,
+            outputs=details.output_types,
             has_varied=details.has_varied,
             output_bytes=output_bytes,
             activation_bytes=activation_bytes,
@@ -346,4 +354,18 @@ def _in_order(spans: Iterable[Span]) -> tuple[Span, ...]:
 
 def _types(described: Any) -> tuple[str, ...]:
     """Return what the trace says as ``[{"float": [3, 2]}]``, in words."""
-    return tuple(f"{word} {tuple(shape)}" for one in described or () for word, shape in one.items())
+    return tuple(f"{word} {tuple(map(_whole, shape))}" for one in described or () for word, shape in one.items())
+
+
+def _whole(number: Any) -> int:
+    """Return a number, which ONNX Runtime may have written as a text."""
+    whole = int(number)
+    if abs(whole) >= _LARGEST:
+        raise ValueError("a number is too large")
+    return whole
+
+
+def _text(text: Any) -> str:
+    if not isinstance(text, str):
+        raise TypeError(f"expected a text, not {shown(text)}")
+    return text

@@ -7,11 +7,15 @@ import dataclasses
 import importlib
 import io
 import json
+import os
+import re
 from pathlib import Path
 
 import models
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from onnx import helper
 from test_async import in_threads
 
@@ -270,11 +274,119 @@ def test_what_is_no_profile_is_refused(file, content, message):
     assert "end_profiling()" in str(caught.value)
 
 
+WRONG_EVENTS = {
+    "an infinite duration": {"dur": float("inf")},
+    "no number": {"ts": float("nan")},
+    "a start too large for a float": {"ts": 10**400},
+    "a duration that is a list": {"dur": [1]},
+    "a name that is a number": {"cat": "Session", "name": 5},
+    "no name": {"name": None},
+    "no category": None,
+    "a thread that is a list": {"tid": [1]},
+    "a thread that is a word": {"tid": "main"},
+    "arguments that are a list": {"args": [1]},
+    "an operator that is a list": {"op_name": ["Add"]},
+    "a provider that is a number": {"provider": 7},
+    "an index that is infinite": {"node_index": float("inf")},
+    "shapes that are numbers": {"input_type_shape": [1]},
+    "shapes that are no list": {"output_type_shape": 5},
+    "a shape that is a number": {"input_type_shape": [{"float": 5}]},
+    "a size that is a word": {"input_type_shape": [{"float": ["n"]}]},
+    "a size too large": {"output_size": "1" * 400},
+}
+
+
+@pytest.mark.parametrize("name", WRONG_EVENTS)
+def test_an_event_with_something_wrong_is_found_by_its_line_or_number(file, name):
+    good, wrong = event("add", 1, 2), event("mul", 3, 4)
+    changes = WRONG_EVENTS[name]
+    if changes is None:
+        del wrong["cat"]
+    for key, value in (changes or {}).items():
+        (wrong if key in wrong else wrong["args"])[key] = value
+    for content, where in (
+        (written(good, wrong, good), "in line 3 "),
+        (json.dumps({"traceEvents": [good, wrong]}), "in event 1 "),
+    ):
+        with pytest.raises(ortx.InvalidArgument, match=f"profile.json' has no event of ONNX Runtime's {where}"):
+            profiling.read(file(content))
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":'])
+def test_what_is_nested_deeply_is_refused(file, opening):
+    deep = opening * 100_000
+    for content, message in (
+        (f'{{"traceEvents": {deep}', "is no JSON"),
+        (f"[\n{deep}\n]\n", "has no JSON in line 2 "),
+    ):
+        with pytest.raises(ortx.InvalidArgument, match=message):
+            profiling.read(file(content))
+
+
+TOKENS = [
+    b"1e400",
+    b"-1e400",
+    b"NaN",
+    b"null",
+    b"[]",
+    b"{}",
+    b'""',
+    b"1" * 400,
+    b"1" * 5000,
+    b"\\u0000",
+    b"\xff",
+    b"\n",
+]
+TOKENS += [b"[" * 2000, b'{"a":' * 2000, b'"', b",", b":", b"-", b"\n]\n"]
+
+
+@pytest.fixture(scope="module")
+def real_profile(tmp_path_factory) -> bytes:
+    with ortx.session_from_bytes(perceptron(), profile_file_prefix=tmp_path_factory.mktemp("p") / "real") as session:
+        session.run([X])
+        return Path(session.end_profiling()).read_bytes()
+
+
+@settings(max_examples=300)
+@given(data=st.data(), is_rewritten=st.booleans())
+def test_of_a_damaged_profile_the_rest_is_read_or_an_error_of_ours_raised(
+    real_profile, tmp_path_factory, data, is_rewritten
+):
+    content = real_profile
+    if is_rewritten:
+        content = json.dumps({"traceEvents": json.loads(content)}, separators=(",", ":")).encode()
+    values = [*re.finditer(rb'(?<=:)\s*("[^"]*"|-?\d+|\[[^\]]*\]|\{)', content)]
+    damage = st.one_of(
+        st.tuples(st.integers(0, len(content)), st.integers(0, 80)),
+        st.sampled_from(values).map(lambda found: (found.start(), len(found[0]))),
+    )
+    for start, size in data.draw(st.lists(damage, min_size=1, max_size=3)):
+        content = content[:start] + data.draw(st.sampled_from(TOKENS) | st.binary(max_size=8)) + content[start + size :]
+    path = tmp_path_factory.getbasetemp() / "damaged.json"
+    path.write_bytes(content)
+    try:
+        said = json.dumps(profiling.read(path).asdict())
+    except ortx.InvalidArgument as error:
+        said = str(error)
+    assert "damaged.json" in said
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a pipe with a name, and devices")
+def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path / "link", "/dev/zero", "/dev/null", tmp_path):
+        with pytest.raises(ortx.InvalidArgument, match="cannot read .*: no regular file; expected a profile"):
+            profiling.read(path)
+
+
 def test_a_path_that_leads_nowhere_is_refused(tmp_path):
     with pytest.raises(ortx.NoSuchFile, match="there is no file .*missing.json"):
         profiling.read(tmp_path / "missing.json")
     with pytest.raises(ortx.InvalidArgument, match="cannot read"):
         profiling.read(tmp_path)
+    with pytest.raises(ortx.InvalidArgument, match="cannot read .*null"):
+        profiling.read("a\0b")
     with pytest.raises(ortx.InvalidType, match="got 7"):
         profiling.read(7)
 
