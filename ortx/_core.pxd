@@ -187,6 +187,12 @@ cdef struct RunLock:
     PyThread_type_lock held         # while a run is in progress
 
 
+cdef class ModelBuffer:
+    # What a session was given as a model in memory; the exporter may neither move nor free it while this lives.
+    cdef Py_buffer view
+    cdef bint is_held               # whether it was exported
+
+
 cdef class NativeSession:
     # The one owner of an OrtSession; whoever runs it or looks at it holds a reference meanwhile.
     cdef OrtSession* handle
@@ -195,6 +201,7 @@ cdef class NativeSession:
     cdef PrepackedWeights prepacked_weights     # the session reads from it
     cdef dict initializers          # name -> the array that the session reads in place of the model's
     cdef dict external_data         # file -> memoryview of the buffer that the session reads; None: it has read them
+    cdef ModelBuffer model_buffer   # in which the session reads its weights; None: it looks at no buffer any more
     cdef object table               # options.SessionOptions in effect
     cdef tuple zip_maps             # modelfile.ZipMap: nodes that the native model lacks, and ortx stands in for
     cdef tuple provider_names       # the CPU last

@@ -121,7 +121,8 @@ include "_core.src/recipe.pxi"    # copy and pickle: a session is what it was ma
 
 # Without this, `Session.__new__(Session)` would make an object whose handle is NULL.
 for private_constructor in (
-        BorrowedMemory, CustomOpLibrary, Feed, IOBinding, LoopCall, LoopInbox, NativeSession, Optional, OptionTexts,
+        BorrowedMemory, CustomOpLibrary, Feed, IOBinding, LoopCall, LoopInbox, ModelBuffer,
+        NativeSession, Optional, OptionTexts,
         Outputs, PendingRun, RunOptions, Session, Signature, Tensor, Value):
     hide_new(private_constructor)
 del private_constructor

@@ -6,9 +6,11 @@ Memory that was given back is filled with other numbers where that can be (`dist
 from __future__ import annotations
 
 import array
+import copy
 import gc
 import itertools
 import logging
+import mmap
 import sys
 import threading
 import time
@@ -821,3 +823,95 @@ def test_nothing_is_read_after_it_was_freed_where_freeing_spoils_it(run_python, 
     environment = {"MALLOC_PERTURB_": "165", "PYTHONMALLOC": "malloc"}
     done = run_python(SPOILED, tmp_path / "square.onnx", tmp_path / "both.onnx", **environment)
     assert (done.returncode, done.stdout, done.stderr) == (0, "fine\n", "")
+
+
+# --- an .ort model whose weights are read in the caller's buffer
+
+
+IN_PLACE = {"session.use_ort_model_bytes_directly": "1", "session.use_ort_model_bytes_for_initializers": "1"}
+
+
+@pytest.fixture
+def ort_file(tmp_path):
+    """A model in ONNX Runtime's own format whose weights, 64 KB of ones, are added to the input."""
+    weights = models.constant("w", np.ones((128, 128)))
+    inputs, outputs = [models.tensor("x", shape=("n", 128))], [models.tensor("y", shape=("n", 128))]
+    model = models.build([helper.make_node("Add", ["x", "w"], ["y"])], inputs, outputs, [weights])
+    path = tmp_path / "model.ort"
+    entries = {"session.save_model_format": "ORT"}
+    ortx.session_from_bytes(model, optimized_model_path=path, config_entries=entries).close()
+    return path
+
+
+def sum_of_weights(session: ortx.Session) -> float:
+    return float(session.run([np.zeros((128, 128), np.float32)])[0].sum())
+
+
+def is_held(buffer: bytearray) -> bool:
+    """Whether somebody looks into it: it cannot be resized then."""
+    try:
+        buffer.append(0)
+    except BufferError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("keep_model", [False, True])
+def test_a_buffer_that_weights_are_read_in_is_held_until_the_session_is_closed(ort_file, keep_model):
+    buffer = bytearray(ort_file.read_bytes())
+    session = ortx.session_from_bytes(buffer, keep_model=keep_model, config_entries=IN_PLACE)
+    assert is_held(buffer)
+    assert sum_of_weights(session) == 128 * 128
+    session.close()
+    assert not is_held(buffer)
+
+
+def test_a_map_that_weights_are_read_in_cannot_be_closed_under_the_session(ort_file):
+    with ort_file.open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    session = ortx.session_from_bytes(mapped, config_entries=IN_PLACE)
+    with pytest.raises(BufferError):
+        mapped.close()
+    assert sum_of_weights(session) == 128 * 128
+    session.close()
+    mapped.close()
+
+
+@pytest.mark.parametrize("left_out", IN_PLACE)
+def test_with_one_of_the_two_entries_alone_the_buffer_is_let_go_and_may_change(ort_file, left_out):
+    buffer = bytearray(ort_file.read_bytes())
+    entries = {key: value for key, value in IN_PLACE.items() if key != left_out}
+    with ortx.session_from_bytes(buffer, config_entries=entries) as session:
+        assert not is_held(buffer)
+        buffer[:] = bytes(len(buffer))
+        assert sum_of_weights(session) == 128 * 128
+
+
+def test_an_onnx_model_is_not_held_whatever_the_entries_say():
+    buffer = bytearray(models.square())
+    with ortx.session_from_bytes(buffer, config_entries=IN_PLACE):
+        assert not is_held(buffer)
+
+
+def test_who_opens_such_a_model_anew_holds_its_buffer_too(ort_file, compile_shared):
+    library = compile_shared("void* RegisterCustomOps(void* options, const void* base) { return 0; }", "empty")
+    buffer = bytearray(ort_file.read_bytes())
+    session = ortx.session_from_bytes(buffer, keep_model=True, config_entries=IN_PLACE)
+    other = copy.copy(session)
+    session.register_custom_op_library(library)
+    assert sum_of_weights(session) == sum_of_weights(other) == 128 * 128
+    session.close()
+    assert is_held(buffer)
+    other.close()
+    assert not is_held(buffer)
+
+
+def test_outputs_outlive_the_buffer_that_weights_were_read_in(ort_file):
+    buffer = bytearray(ort_file.read_bytes())
+    session = ortx.session_from_bytes(buffer, config_entries=IN_PLACE)
+    result = session.run([np.zeros((128, 128), np.float32)])[0]
+    session.close()
+    buffer[:] = bytes(len(buffer))
+    del buffer
+    disturb(SMALL)
+    assert result.sum() == 128 * 128

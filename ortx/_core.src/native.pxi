@@ -26,8 +26,31 @@ cdef class NativeSession:
         free_run_lock(self.run_lock)
 
 
-cdef NativeSession open_native(str function, table, str source, str path, Py_buffer* view):
-    """Make a native session from a file or from a buffer, whichever is not None or NULL."""
+@cython.final
+cdef class ModelBuffer:
+    """The buffer of a model in memory, held for as long as somebody may look into it."""
+
+    def __cinit__(self):
+        self.is_held = False
+
+    def __init__(self):
+        raise TypeError("ModelBuffer cannot be made directly; use ortx.session_from_bytes(model)")
+
+    def __dealloc__(self):
+        if self.is_held:
+            PyBuffer_Release(&self.view)
+
+
+cdef ModelBuffer hold_buffer(model):
+    """Have a contiguous buffer exported; raises what the exporter does."""
+    cdef ModelBuffer held = ModelBuffer.__new__(ModelBuffer)
+    PyObject_GetBuffer(model, &held.view, PyBUF_SIMPLE)
+    held.is_held = True
+    return held
+
+
+cdef NativeSession open_native(str function, table, str source, str path, ModelBuffer buffer):
+    """Make a native session from a file or from a buffer, whichever is not None."""
     cdef NativeSession session
     ensure_env()
     table = with_threads(table)
@@ -40,7 +63,7 @@ cdef NativeSession open_native(str function, table, str source, str path, Py_buf
     is_needed = (
         table.free_dimension_overrides or table.initializers or table.external_data
         or not table.allow_external_data_outside_model_folder)  # who does not know the content cannot refuse it
-    content = content_of_file(function, path, is_needed) if view == NULL else content_of_buffer(view)
+    content = content_of_file(function, path, is_needed) if buffer is None else content_of_buffer(buffer)
     if table.external_data:
         external_data = external_buffers(function, table.external_data, content)
     if content is not None:
@@ -52,13 +75,14 @@ cdef NativeSession open_native(str function, table, str source, str path, Py_buf
     without_nodes, zip_maps = replaced_zip_maps(table, content)
     is_predictable, has_constant_shapes = predictions(without_nodes or content)
     is_large = is_large_model(content)
+    reads_in_place = buffer is not None and is_model_read_in_place(table, content)
     content = None
     appended, failures = [], []
     try:
         try:
             session = create_native(
                 function, table, libraries, initializers, external_data, without_nodes, table.providers, appended,
-                failures, path, view)
+                failures, path, buffer)
         except InvalidProtobuf:
             raise
         except Error as error:
@@ -71,7 +95,7 @@ cdef NativeSession open_native(str function, table, str source, str path, Py_buf
             appended.clear()
             session = create_native(
                 function, table, libraries, initializers, external_data, without_nodes, (), appended, failures, path,
-                view)
+                buffer)
     except InvalidProtobuf as error:
         raise InvalidProtobuf(f"{source} is no ONNX model, or a damaged one ({error})") from None
     finally:
@@ -79,6 +103,7 @@ cdef NativeSession open_native(str function, table, str source, str path, Py_buf
     for name, error in failures:
         warn(ProviderFallbackWarning, f"{name} cannot be used, so {source} runs without it: {error}")
     session.zip_maps = zip_maps
+    session.model_buffer = buffer if reads_in_place else None
     is_all_of_ort = not appended and not libraries  # and on the CPU
     session.may_be_brief = table.brief_runs_keep_gil and is_predictable and is_all_of_ort
     session.has_constant_shapes = has_constant_shapes and is_all_of_ort
@@ -95,15 +120,15 @@ cdef NativeSession open_native(str function, table, str source, str path, Py_buf
 
 cdef NativeSession create_native(
         str function, table, tuple libraries, dict initializers, dict external_data, bytes without_nodes, providers,
-        list appended, list failures, str path, Py_buffer* view):
+        list appended, list failures, str path, ModelBuffer buffer):
     """Make the native session; `appended` gets the providers that could be appended, `failures` the others, and why."""
     global open_sessions
     cdef NativeSession session = NativeSession.__new__(NativeSession)
     cdef PrepackedWeights weights = table.prepacked_weights
     cdef OrtSessionOptions* native = NULL
     cdef const ORTCHAR_T* c_path = NULL
-    cdef const void* model = NULL if view == NULL else view.buf
-    cdef size_t size = 0 if view == NULL else <size_t>view.len
+    cdef const void* model = NULL if buffer is None else buffer.view.buf
+    cdef size_t size = 0 if buffer is None else <size_t>buffer.view.len
     cdef list values = []  # ORT looks at the initializers until the session is made
     check(api.CreateSessionOptions(&native))
     live_handles.session_options += 1
@@ -229,8 +254,18 @@ cdef bint is_large_model(content) except -1:
     return content is not None and (len(content) >= LARGE_MODEL or re.search(b"location", content) is not None)
 
 
-cdef object content_of_buffer(Py_buffer* view):
-    return PyMemoryView_FromMemory(<char*>view.buf, view.len, PyBUF_READ)
+cdef object content_of_buffer(ModelBuffer buffer):
+    return PyMemoryView_FromMemory(<char*>buffer.view.buf, buffer.view.len, PyBUF_READ)
+
+
+cdef bint is_model_read_in_place(table, content) except -1:
+    """Whether a session of a model in memory uses the weights where they lie, for as long as it lives."""
+    from . import modelfile
+    entries = dict(table.config_entries)
+    return (
+        entries.get("session.use_ort_model_bytes_directly") == "1"  # without it, the other uses a copy of ORT's own
+        and entries.get("session.use_ort_model_bytes_for_initializers") == "1"
+        and modelfile.is_ort_format(content))
 
 
 cdef object content_of_file(str function, str path, bint is_needed):
@@ -312,7 +347,7 @@ cdef int add_custom_op_library(Session session, path_or_library) except -1:
 
 
 cdef NativeSession reopen_native(Session session, str function, table):
-    cdef Py_buffer view
+    cdef ModelBuffer buffer
     if session.had_external_data and not table.external_data:
         raise Error(
             f"{function}: the external_data of {session.source} was let go when the session had been opened; open it "
@@ -322,19 +357,16 @@ cdef NativeSession reopen_native(Session session, str function, table):
         if state_of_file(path) != session.file_state:
             raise Error(
                 f"{function}: the model {path!r} was changed since the session was opened; make a new session of it")
-        return open_native(function, table, session.source, path, NULL)
+        return open_native(function, table, session.source, path, None)
     if session.model is None:
         raise Error(
             f"{function}: the model of {session.source} was let go when the session had been opened; open it with "
             "keep_model=True to be able to open it again")
     try:
-        PyObject_GetBuffer(session.model, &view, PyBUF_SIMPLE)
+        buffer = hold_buffer(session.model)
     except (BufferError, ValueError) as error:
         raise Error(f"{function}: the buffer that {session.source} were loaded from is gone ({error})") from None
-    try:
-        return open_native(function, table, session.source, None, &view)
-    finally:
-        PyBuffer_Release(&view)
+    return open_native(function, table, session.source, None, buffer)
 
 
 cdef int change_dynamic_options(Session session, options) except -1:

@@ -127,7 +127,7 @@ def session(
     try:
         table = read_session_options("ortx.session", options, keywords)
         path = existing_model_path("ortx.session", path_argument("ortx.session", "model_path", model_path))
-        return open_session("ortx.session", table, repr(path), path, None, NULL)
+        return open_session("ortx.session", table, repr(path), path, None, None)
     finally:
         end_opening()
 
@@ -140,7 +140,10 @@ def session_from_bytes(
     ----------
     model : buffer
         The content of an ``.onnx`` or ``.ort`` file: bytes, bytearray, memoryview, mmap, numpy array, or whatever else
-        exports a contiguous buffer. It is not copied by ortx, and not needed any more afterwards.
+        exports a contiguous buffer. It is not copied by ortx, and not needed any more afterwards. But an ``.ort`` model
+        that is opened with ``"session.use_ort_model_bytes_directly"`` and
+        ``"session.use_ort_model_bytes_for_initializers"`` set to ``"1"`` among the `config_entries` has its weights
+        read where they lie: the session holds the buffer until it is closed, and its content may not be changed.
     options : mapping, optional
         Options as for `ortx.session`, also as `keywords`.
 
@@ -173,24 +176,20 @@ def session_from_bytes(
 
 
 cdef Session session_from_buffer(model, options, dict keywords):
-    cdef Py_buffer view
+    cdef ModelBuffer buffer
     table = read_session_options("ortx.session_from_bytes", options, keywords)
     if not PyObject_CheckBuffer(model):
         hint = "; to load a file use ortx.session(path)" if isinstance(model, (str, os.PathLike)) else ""
         raise InvalidType(
             f"ortx.session_from_bytes: model: got {shown(model)}; expected bytes or another buffer{hint}")
     try:
-        PyObject_GetBuffer(model, &view, PyBUF_SIMPLE)
+        buffer = hold_buffer(model)
     except BufferError as error:
         raise InvalidArgument(
             f"ortx.session_from_bytes: model: got {shown(model)}; expected a contiguous buffer ({error})") from None
-    try:
-        source = f"{view.len} bytes"
-        if view.len == 0:
-            raise InvalidProtobuf("ortx.session_from_bytes: model: got an empty buffer; expected an ONNX model")
-        return open_session("ortx.session_from_bytes", table, source, None, model, &view)
-    finally:
-        PyBuffer_Release(&view)
+    if buffer.view.len == 0:
+        raise InvalidProtobuf("ortx.session_from_bytes: model: got an empty buffer; expected an ONNX model")
+    return open_session("ortx.session_from_bytes", table, f"{buffer.view.len} bytes", None, model, buffer)
 
 
 cdef object read_session_options(function, table, keywords):
@@ -213,8 +212,8 @@ cdef object for_another_opening(str function, table):
     return dataclasses.replace(table, **changes) if changes else table
 
 
-cdef Session open_session(str function, table, str source, str path, model, Py_buffer* view):
-    """Make a session from a file, or from the buffer `view` of `model`."""
+cdef Session open_session(str function, table, str source, str path, model, ModelBuffer buffer):
+    """Make a session from a file, or from the buffer of `model`."""
     cdef Session session = Session.__new__(Session)
     session.source, session.given = source, for_another_opening(function, table)
     session.opened_at, session.opened_at_ns = time.time(), clock_ns()
@@ -222,7 +221,7 @@ cdef Session open_session(str function, table, str source, str path, model, Py_b
         session.path, session.file_state = os.path.abspath(path), state_of_file(path)
     session.model = model if table.keep_model else None
     session.had_external_data = bool(table.external_data)
-    session.adopt(open_native(function, table, source, path, view))
+    session.adopt(open_native(function, table, source, path, buffer))
     session.inputs = input_signature(session.native.handle)
     session.outputs = output_signature(session.native.handle, session.native.zip_maps)
     session.zip_maps = zip_map_columns(session.native.zip_maps) or None
