@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy
 
+from . import modelsource
 from .modelwriter import field
 
 __all__ = [
@@ -68,12 +69,11 @@ class Weights(NamedTuple):
 
         Weights in a file that cannot be read differ from nothing: ONNX Runtime says what is wrong with it.
         """
-        stored = self.data if self.data is not None else _external_data(self.location, folder, array.nbytes)
-        if stored is None:
-            return False
-        if len(stored) != array.nbytes:
+        if self.data is None:
+            return modelsource.differs_from_file(self.location, folder, array)
+        if len(self.data) != array.nbytes:
             return True
-        ours, theirs = array.reshape(-1).view(numpy.uint8), numpy.frombuffer(stored, numpy.uint8)
+        ours, theirs = array.reshape(-1).view(numpy.uint8), numpy.frombuffer(self.data, numpy.uint8)
         starts = range(0, len(theirs), _CHUNK)
         return any((ours[at : at + _CHUNK] != theirs[at : at + _CHUNK]).any() for at in starts)
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 
-__all__ = ["MODEL", "fields", "text", "walk"]
+__all__ = ["MODEL", "SEARCHED", "fields", "header", "text", "walk"]
 
 MODEL = 0  # the kind of the message that all others are in; others are numbered by who walks
 _DEEPEST = 100  # protobuf refuses a message that is nested deeper
 
 # A message of at most so many bytes is searched for the word before its fields are looked at: that is faster. Of a
 # larger one, whose fields are mostly weights, not a byte is read that need not be.
-_SEARCHED = 1 << 16
+SEARCHED = 1 << 16
 
 
 def walk(
@@ -57,7 +57,7 @@ def walk(
 
 
 def _may_have(word: re.Pattern[bytes], model: memoryview, at: int, to: int) -> bool:
-    return to - at > _SEARCHED or word.search(model, at, to) is not None
+    return to - at > SEARCHED or word.search(model, at, to) is not None
 
 
 def text(model: memoryview, at: int, to: int) -> str:
@@ -90,6 +90,30 @@ def fields(model: memoryview, at: int, end: int, wanted: Collection[int]) -> Ite
             raise ValueError(f"a field of the unknown kind {kind}")
         # 3 and 4 are the brackets of a group, which protobuf skips. What is inside is looked at as if it were outside:
         # fields too many do no harm.
+
+
+def header(model: memoryview, at: int, end: int) -> tuple[int, int, int]:
+    """Return the number of one field, how many bytes a message or a text has, and where these or the next field begin.
+
+    Of a field that is neither, the number is 0, which no field has, and so is the size.
+    """
+    tag, at = _varint(model, at, end)
+    tag &= 0xFFFFFFFF  # as protobuf does
+    kind = tag & 7
+    if tag < 8 or kind > 5:
+        raise ValueError("a field without a number, or of an unknown kind")
+    size = 0
+    if kind == 2:
+        size, at = _varint(model, at, end)
+        if size > end - at:
+            raise ValueError("a field that is longer than its message")
+    elif kind == 0:
+        _, at = _varint(model, at, end)
+    elif kind in (1, 5):
+        at += 8 if kind == 1 else 4
+        if at > end:
+            raise ValueError("a field that is longer than its message")
+    return tag >> 3 if kind == 2 else 0, size, at
 
 
 def _varint(model: memoryview, at: int, end: int) -> tuple[int, int]:

@@ -37,6 +37,7 @@ LEAVES = {
     "futures": {"errors", "_core"},  # of the core its types only
     "externalfiles": {"errors", "modelwalk"},
     "hazards": {"errors", "modelfile", "modelwalk"},
+    "modelsource": {"errors", "modelwalk"},
     "modelwalk": set(),
     "modelwriter": set(),
     "threads": {"errors"},
@@ -55,7 +56,7 @@ LEAVES = {
     "profiling": {"errors", "profilerows", "profileview"},
     "config_keys": {"errors"},
     "memoryoptions": {"errors", "options"},
-    "modelfile": {"modelwriter"},
+    "modelfile": {"modelsource", "modelwriter"},
     "modelinfo": set(),
     "valueinfo": set(),
 }

@@ -63,7 +63,7 @@ cdef NativeSession open_native(str function, table, str source, str path, ModelB
     is_needed = (
         table.free_dimension_overrides or table.initializers or table.external_data
         or not table.allow_external_data_outside_model_folder)  # who does not know the content cannot refuse it
-    content = content_of_file(function, path, is_needed) if buffer is None else content_of_buffer(buffer)
+    content = content_of_file(function, table, path, is_needed) if buffer is None else content_of_buffer(buffer)
     if table.external_data:
         external_data = external_buffers(function, table.external_data, content)
     if content is not None:
@@ -268,16 +268,16 @@ cdef bint is_model_read_in_place(table, content) except -1:
         and modelfile.is_ort_format(content))
 
 
-cdef object content_of_file(str function, str path, bint is_needed):
-    """Map a model's file; the map lives as long as somebody looks into it. None: it cannot be, and need not be."""
+cdef object content_of_file(str function, table, str path, bint is_needed):
+    """Read a model's file, without the weights if nobody asks for them. None: it cannot be, and need not be."""
+    from . import modelsource
     try:
-        with open(path, "rb") as file:
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    except (OSError, ValueError) as error:  # ValueError: a file that cannot be mapped, such as a pipe
+        return modelsource.read(function, path, whole=bool(table.initializers or table.free_dimension_overrides))
+    except OSError as error:
         if not is_needed:
             return None
-        if isinstance(error, OSError) and error.errno == errno.ENOMEM:
-            raise OutOfMemory(f"{function}: model_path: there is not enough memory to map {path!r}") from None
+        if error.errno == errno.ENOMEM:
+            raise OutOfMemory(f"{function}: model_path: there is not enough memory to look into {path!r}") from None
         raise InvalidArgument(f"{function}: model_path: cannot read {path!r}: {error}") from None
 
 

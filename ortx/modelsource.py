@@ -1,0 +1,161 @@
+"""The content of a model's file, but for its weights, at which ortx does not look.
+
+The file is read and not mapped: another process may cut it meanwhile, and who looks into a map of it then is ended by
+the system (SIGBUS). What is read is laid into anonymous memory of the size of the file, each piece in its place. So all
+find what they look for where it is in the file, and the places of weights, into which nothing is laid, cost no memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import mmap
+import os
+import sys
+
+import numpy
+
+from . import modelwalk
+from .errors import InvalidProtobuf
+
+__all__ = ["differs_from_file", "read"]
+
+_SMALL = 1 << 20  # bytes; such a file is read as a whole
+_LEAST, _MOST = 1 << 12, 1 << 18  # bytes that are read at a time: few behind weights, then more and more
+
+# Kinds of messages in which there may be weights, and what their fields hold, as onnx.proto numbers them.
+_GRAPH, _NODE, _ATTRIBUTE, _FUNCTION, _SPARSE, _TRAINING, _TENSOR = range(1, 8)
+_CHILDREN = {
+    modelwalk.MODEL: {7: _GRAPH, 20: _TRAINING, 25: _FUNCTION},
+    _GRAPH: {1: _NODE, 5: _TENSOR, 15: _SPARSE},
+    _NODE: {5: _ATTRIBUTE},
+    _ATTRIBUTE: {5: _TENSOR, 6: _GRAPH, 10: _TENSOR, 11: _GRAPH, 22: _SPARSE, 23: _SPARSE},
+    _FUNCTION: {7: _NODE, 11: _ATTRIBUTE},
+    _SPARSE: {1: _TENSOR, 2: _TENSOR},
+    _TRAINING: {1: _GRAPH, 2: _GRAPH},
+}
+# The fields that hold elements: of a tensor, and of an attribute that is a text or a list of numbers.
+_ELEMENTS = {_TENSOR: frozenset((4, 5, 6, 7, 9, 10, 11)), _ATTRIBUTE: frozenset((4, 7, 8))}
+_OPSET_IMPORT = 8  # of ModelProto
+_LONGEST_HEADER = 20  # bytes of a field's number and length, or number and value
+
+
+def read(function: str, path: str, *, whole: bool) -> memoryview:
+    """Return the content of a model's file; elements of large tensors are zeros unless it is to be `whole`.
+
+    Of models that use the domain of machine learning it is whole in any case: they may be written anew, without some
+    of their nodes.
+
+    Raises
+    ------
+    InvalidProtobuf
+        If the file became shorter while it was read.
+    OSError
+        If it cannot be read, or there is not enough memory.
+    """
+    with open(path, "rb", buffering=0) as file:
+        size = file.seek(0, io.SEEK_END)
+        file.seek(0)
+        if size <= _SMALL:
+            return memoryview(file.readall())
+        try:
+            return _Content(file, size).read(whole)
+        except EOFError:
+            raise InvalidProtobuf(
+                f"{function}: model_path: {path!r} became shorter while it was read: it had {size} bytes; open it when "
+                "whoever writes it is done, or have the new model written beside it and renamed"
+            ) from None
+
+
+def differs_from_file(location: dict[str, str], folder: str, array: numpy.ndarray) -> bool:
+    """Whether a file holds other bytes than an array, in the place that a model's external data names.
+
+    What cannot be read differs from nothing.
+    """
+    ours = array.reshape(-1).view(numpy.uint8)
+    try:
+        path = os.path.join(folder, location.get("location", ""))
+        offset, length = int(location.get("offset", 0)), int(location.get("length", array.nbytes))
+        if length < 0 or offset + length > os.path.getsize(path):
+            return False
+        if length != len(ours):
+            return True
+        with open(path, "rb") as file:
+            file.seek(offset)
+            pieces = (ours[at : at + _MOST] for at in range(0, len(ours), _MOST))
+            return any(
+                len(theirs := file.read(len(piece))) == len(piece) and bytes(piece) != theirs for piece in pieces
+            )
+    except (OSError, OverflowError, ValueError):
+        return False
+
+
+class _Content:
+    """Memory of the size of a file, and as much of the file in it as has been read."""
+
+    def __init__(self, file: io.FileIO, size: int) -> None:
+        self.file, self.size = file, size
+        self.view = memoryview(_empty(size))
+        self.end = 0  # up to here it was read, or passed over
+        self.step = _MOST
+
+    def read(self, whole: bool) -> memoryview:
+        if not whole:
+            try:
+                self.read_all_but_elements()
+                opsets = modelwalk.fields(self.view, 0, self.size, {_OPSET_IMPORT})
+                whole = any(b"ai.onnx.ml" in bytes(self.view[at:to]) for _, at, to in opsets)
+            except ValueError:  # damaged, or of another format: of ONNX Runtime's own no more than this is looked at
+                whole = bytes(self.view[4:8]) != b"ORTM"
+        if whole:
+            self.lay(0, self.size)
+        return self.view.toreadonly()
+
+    def read_all_but_elements(self) -> None:
+        """Go through the messages as `modelwalk.walk` does, and read what is not passed over.
+
+        Raises ValueError if they are damaged.
+        """
+        view, at = self.view, 0
+        pending = [(modelwalk.MODEL, self.size)]
+        while pending:
+            kind, end = pending[-1]
+            if at == end:
+                pending.pop()
+                continue
+            self.have(min(at + _LONGEST_HEADER, end))
+            number, size, at = modelwalk.header(view, at, end)
+            if size > modelwalk.SEARCHED and number in _CHILDREN.get(kind, ()):
+                pending.append((_CHILDREN[kind][number], at + size))
+                continue
+            at += size
+            if size > modelwalk.SEARCHED and number in _ELEMENTS.get(kind, ()) and at > self.end:
+                self.end, self.step = at, _LEAST
+        self.have(self.size)
+
+    def have(self, end: int) -> None:
+        """Read on, at least up to `end`."""
+        if end > self.end:
+            to = min(max(end, self.end + self.step), self.size)
+            self.lay(self.end, to)
+            self.end, self.step = to, min(2 * self.step, _MOST)
+
+    def lay(self, start: int, end: int) -> None:
+        """Read a piece of the file into its place."""
+        self.file.seek(start)
+        while start < end:
+            count = self.file.readinto(self.view[start:end])
+            if not count:
+                raise EOFError
+            start += count
+
+
+def _empty(size: int) -> mmap.mmap:
+    """Return memory of which only those pages are taken that are written into."""
+    if sys.platform == "win32":
+        return mmap.mmap(-1, size)
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):  # a kernel that has no huge pages
+            memory.madvise(mmap.MADV_NOHUGEPAGE)  # of which each in use would be 2 MB
+    return memory
