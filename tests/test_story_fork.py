@@ -9,11 +9,18 @@ import os
 
 import models
 import pytest
+from onnx import TensorProto, helper
 from test_async import COUNTING
 from test_logging import talkative
 
 if not hasattr(os, "fork"):
     pytest.skip("needs os.fork, which Windows does not have", allow_module_level=True)
+
+LENGTHS = models.build(
+    [helper.make_node("SequenceLength", ["s"], ["n"])],
+    [helper.make_tensor_sequence_value_info("s", TensorProto.FLOAT, None)],
+    [models.tensor("n", "int64", ())],
+)
 
 PREPARE = """
 import asyncio, copy, gc, os, signal, sys, threading, time, warnings
@@ -71,6 +78,7 @@ def fork(run_python, tmp_path):
             "square.onnx": models.square(),
             "counting.onnx": COUNTING,
             "talkative.onnx": talkative(),
+            "lengths.onnx": LENGTHS,
         }.items():
             (tmp_path / name).write_bytes(model)
         done = run_python(prepare + code, tmp_path, *arguments)
@@ -420,6 +428,7 @@ def test_children_forked_under_load_can_all_open_run_and_exit(fork):
 import logging
 logging.getLogger("ortx").addHandler(logging.NullHandler())
 session = ortx.session("square.onnx", intra_op_num_threads=2)
+lengths = ortx.session("lengths.onnx", intra_op_num_threads=1)  # makes an empty sequence by a session of its own
 works()  # what it imports is imported: a fork inside an import is Python's own problem
 stop, failed = threading.Event(), []
 def repeat(call):
@@ -430,7 +439,7 @@ def repeat(call):
             failed.append(error)
             return
 loads = [
-    lambda: session.run([x]), lambda: session.submit([x]).result(20),
+    lambda: session.run([x]), lambda: session.submit([x]).result(20), lambda: lengths.run([[]]),
     lambda: ortx.session("square.onnx", intra_op_num_threads=2, session_log_severity_level=0).run([x])]
 threads = [threading.Thread(target=repeat, args=(load,)) for load in loads]
 [thread.start() for thread in threads]
@@ -490,6 +499,23 @@ print(in_child(child))
         "ForkedSession: ortx.session: option 'disable_per_session_threads': the pair of global thread"
     )
     assert line.endswith("leave the option out, or fork before the first session is opened")
+    assert code == "7"
+
+
+def test_the_shared_arena_of_the_parent_is_refused_in_the_child(fork):
+    # A thread of the parent's may hold its lock: the child would wait for it for ever.
+    *lines, code = fork("""
+ortx.configure(cpu_arena={})
+ortx.session("square.onnx", use_env_allocators=True).run([x])
+def child():
+    print(said(lambda: ortx.session("square.onnx", use_env_allocators=True)))
+    print(said(lambda: ortx.session("square.onnx", config_entries={"session.use_env_allocators": "1"})))
+    works()
+print(in_child(child))
+""")
+    assert lines[0].startswith("ForkedSession: ortx.session: option 'use_env_allocators': the shared arena was made in")
+    assert lines[1].startswith("ForkedSession: ortx.session: option 'config_entries'['session.use_env_allocators']: the")
+    assert all(line.endswith("leave it out, or fork before the first session is opened") for line in lines)
     assert code == "7"
 
 

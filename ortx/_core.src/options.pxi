@@ -29,6 +29,7 @@ cdef int fill_session_options(OrtSessionOptions* native, str function, table) ex
                 f"{function}: option 'use_env_allocators': there is no arena to share; make it with "
                 "ortx.configure(cpu_arena={}) before the first session")
         check(api.AddSessionConfigEntry(native, b"session.use_env_allocators", b"1"))
+    refuse_inherited_arena(function, table)
     check(api.EnableMemPattern(native) if table.enable_mem_pattern else api.DisableMemPattern(native))
     log_id = table.log_id.encode()
     check(api.SetSessionLogId(native, PyBytes_AS_STRING(log_id)))
@@ -54,6 +55,18 @@ cdef int fill_session_options(OrtSessionOptions* native, str function, table) ex
             check(api.AddFreeDimensionOverrideByName(native, PyBytes_AS_STRING(encoded_key), size))
         else:
             check(api.AddFreeDimensionOverride(native, PyBytes_AS_STRING(encoded_key), size))
+    return 0
+
+
+cdef int refuse_inherited_arena(str function, table) except -1:
+    """Refuse a shared arena that was made before a fork: a thread of the parent's may hold its lock for ever."""
+    key = "session.use_env_allocators"
+    by_entry = dict(table.config_entries).get(key) == "1" and current_configuration().cpu_arena is not None
+    if (table.use_env_allocators or by_entry) and env_born != fork_generation:
+        option = "'use_env_allocators'" if table.use_env_allocators else f"'config_entries'[{key!r}]"
+        refuse_inherited(
+            f"{function}: option {option}: the shared arena", env_born,
+            "leave it out, or fork before the first session is opened")
     return 0
 
 
