@@ -369,3 +369,28 @@ def test_only_check_reads_and_releases_a_status():
         part for part, code in CODE.items() if re.search(r"\bapi\.(GetErrorCode|GetErrorMessage|ReleaseStatus)\b", code)
     }
     assert users == {"status.pxi"}
+
+
+# --- one door for what a fork has to wait for
+
+OPENS = re.compile(r"\bapi\.(CreateSession(?!Options)\w*|RegisterCustomOpsLibrary_V2|CreateEnv\w*)\(")
+
+
+def functions_that_open() -> Iterator[tuple[str, str]]:
+    """Yield name and code of each function of the core that makes a session or the environment, or loads a library."""
+    for code in CODE.values():
+        for function in re.split(r"(?m)^(?=cdef |def )", code):
+            if OPENS.search(function):
+                yield DEFINITION.match(function)["function"], function
+
+
+def test_no_thread_can_fork_while_another_makes_a_session_or_loads_a_library():
+    functions = dict(functions_that_open())
+    assert set(functions) == {"create_session", "register_custom_ops", "make_env"}
+    for name in ("create_session", "register_custom_ops"):
+        before = functions[name][: OPENS.search(functions[name]).start()]
+        assert re.search(r"\bbegin_opening\(\)\n\s+try:\n", before)
+        assert re.search(r"\bfinally:\n\s+end_opening\(\)\n", functions[name])
+    # A fork takes this lock itself.
+    assert re.search(r"with setup_lock:\n(?:\s{8}.*\n|\n)*\s{8}make_env\(\)", CODE["env.pxi"])
+    assert sum(code.count("make_env()") for code in CODE.values()) == 2

@@ -160,19 +160,24 @@ cdef OrtSession* joining_session(ONNXTensorElementDataType element_type) except?
     cdef int number = <int>element_type
     if not joining_is_tried[number]:
         from . import modelwriter
-        with setup_lock:  # another thread may be at it
-            if not joining_is_tried[number]:
-                try:
-                    joining_sessions[number] = open_helper(modelwriter.concatenation_model(tensor_proto_number(number)))
-                except Error:
-                    joining_sessions[number] = NULL  # a build of ORT without this kernel
-                joining_is_tried[number] = True
+        begin_opening()  # before the lock, for which a fork would wait
+        try:
+            with setup_lock:  # another thread may be at it
+                if not joining_is_tried[number]:
+                    model = modelwriter.concatenation_model(tensor_proto_number(number))
+                    try:
+                        joining_sessions[number] = open_helper(model)
+                    except Error:
+                        joining_sessions[number] = NULL  # a build of ORT without this kernel
+                    joining_is_tried[number] = True
+        finally:
+            end_opening()
     return joining_sessions[number]
 
 
 cdef OrtSession* open_helper(bytes model) except NULL:
     """Open a model of ortx's own: on one thread, and without a word about failures, which are expected."""
-    cdef OrtSession* session = NULL
+    cdef OrtSession* session
     cdef OrtSessionOptions* options = NULL
     cdef const char* data = PyBytes_AS_STRING(model)
     cdef size_t size = <size_t>len(model)
@@ -181,8 +186,7 @@ cdef OrtSession* open_helper(bytes model) except NULL:
     try:
         check(api.SetIntraOpNumThreads(options, 1))
         check(api.SetSessionLogSeverityLevel(options, <int>ORT_LOGGING_LEVEL_FATAL))
-        with nogil:
-            check(api.CreateSessionFromArray(env, data, size, options, &session))
+        session = create_session(options, NULL, data, size, NULL)
     finally:
         live_handles.session_options -= 1
         api.ReleaseSessionOptions(options)

@@ -82,12 +82,15 @@ def load_custom_op_library(path: str | os.PathLike[str]) -> CustomOpLibrary:
 cdef int register_custom_ops(OrtSessionOptions* native, str function, str path) except -1:
     encoded = native_path(path)
     characters = path_characters(encoded)
+    begin_opening()
     try:
         with nogil:  # loads the library, and runs its code
             check(api.RegisterCustomOpsLibrary_V2(native, characters))
     except Error as error:
         emit_waiting_messages()
         raise type(error)(f"{function}: the custom-op library {path!r} cannot be used: {error}") from None
+    finally:
+        end_opening()
     return 0
 
 

@@ -215,3 +215,29 @@ cdef int register_cpu_arena(OrtEnv* owner, tuple settings) except -1:
         live_handles.arena_config -= 1
         api.ReleaseArenaCfg(config)
     return 0
+
+
+cdef OrtSession* create_session(
+        const OrtSessionOptions* options, const ORTCHAR_T* path, const void* model, size_t size,
+        OrtPrepackedWeightsContainer* weights) except NULL:
+    """Make a session from a file or from memory, whichever is not NULL, with a container unless that is NULL.
+
+    Whoever makes a session comes here: no other thread may fork meanwhile, or ORT's locks would be held in the child.
+    """
+    cdef OrtSession* made = NULL
+    begin_opening()
+    try:
+        with nogil:
+            if weights == NULL:
+                if path != NULL:
+                    check(api.CreateSession(env, path, options, &made))
+                else:
+                    check(api.CreateSessionFromArray(env, model, size, options, &made))
+            elif path != NULL:
+                check(api.CreateSessionWithPrepackedWeightsContainer(env, path, options, weights, &made))
+            else:
+                check(api.CreateSessionFromArrayWithPrepackedWeightsContainer(
+                    env, model, size, options, weights, &made))
+    finally:
+        end_opening()
+    return made

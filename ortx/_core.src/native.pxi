@@ -144,18 +144,8 @@ cdef NativeSession create_native(
         elif path is not None:
             encoded_path = native_path(path)
             c_path = path_characters(encoded_path)
-        with nogil:
-            if weights is None:
-                if c_path != NULL:
-                    check(api.CreateSession(env, c_path, native, &session.handle))
-                else:
-                    check(api.CreateSessionFromArray(env, model, size, native, &session.handle))
-            elif c_path != NULL:
-                check(api.CreateSessionWithPrepackedWeightsContainer(
-                    env, c_path, native, weights.handle, &session.handle))
-            else:
-                check(api.CreateSessionFromArrayWithPrepackedWeightsContainer(
-                    env, model, size, native, weights.handle, &session.handle))
+        session.handle = create_session(
+            native, c_path, model, size, NULL if weights is None else weights.handle)
         session.prepacked_weights = weights
         session.initializers = initializers
         session.external_data = external_data if is_read_in_place(table) else None
