@@ -59,7 +59,7 @@ def text(value: object) -> str:
         value.encode()
     except UnicodeEncodeError:
         raise Refusal("a string that can be encoded as UTF-8 (it holds a lone surrogate)") from None
-    return value
+    return str.__str__(value)  # of a subclass, such as numpy's string, the plain text
 
 
 def path(value: object) -> str:
@@ -76,7 +76,7 @@ def path(value: object) -> str:
         os.fsencode(name)
     except UnicodeEncodeError:
         raise Refusal("a path that the file system can have (it holds a lone surrogate)") from None
-    return name
+    return str.__str__(name)
 
 
 def choice(words: Collection[str]) -> Callable[[object], str]:
@@ -101,19 +101,20 @@ def free_dimension_overrides(value: object) -> tuple[tuple[str, str, int], ...]:
         where = f"[{position}]"
         if not isinstance(item, Mapping) or set(item) != {"by", "key", "value"}:
             raise Refusal("a table with exactly 'by', 'key' and 'value'", where=where, got=item)
+        read: dict[str, Any] = {}
         for name, reader in (("by", choice(("name", "denotation"))), ("key", text), ("value", integer(0, 2**63 - 1))):
             try:
-                reader(item[name])
+                read[name] = reader(item[name])
             except Refusal as refusal:
                 raise Refusal(
                     refusal.expected, refusal.error, where=f"{where}[{name!r}]", got=item[name], hint=refusal.hint
                 ) from None
-        by, key = item["by"], item["key"]
+        by, key = read["by"], read["key"]
         if not key:
             raise Refusal("a string that is not empty", where=f"{where}['key']", got=key)
         if (by, key) in overrides:
             raise Refusal(f"every {by} once", where=where, got=item)
-        overrides[by, key] = operator.index(item["value"])
+        overrides[by, key] = read["value"]
     return tuple((by, key, size) for (by, key), size in overrides.items())
 
 
@@ -145,7 +146,7 @@ def initializers(value: object) -> tuple[tuple[str, object], ...]:
     for name in value:
         if not isinstance(name, str):
             raise Refusal("strings as keys: the names of initializers", OptionTypeError, got=name)
-    return tuple(value.items())
+    return tuple((str.__str__(name), array) for name, array in value.items())
 
 
 def anything(value: object) -> object:

@@ -891,3 +891,35 @@ def test_run_options_outlive_the_run_that_uses_them():
         for thread in threads:
             thread.join()
     assert [outputs["y"][0, 0] for outputs in results] == [1.0] * 3
+
+
+# --- strings of a subclass
+
+
+class Key(enum.StrEnum):
+    N = "n"
+    CPU = "cpu"
+
+
+@pytest.mark.parametrize("word", [str, np.str_], ids=["str", "numpy"])
+def test_options_take_strings_of_a_subclass_and_keep_plain_ones(word):
+    given = {
+        "providers": [word("cpu")],
+        "graph_optimization_level": word("basic"),
+        "log_id": word("mine"),
+        "free_dimension_overrides": [{"by": word("name"), "key": word("n"), "value": 3}],
+        "config_entries": {word("session.disable_prepacking"): word("1")},
+    }
+    with ortx.session_from_bytes(models.square(), given) as session:
+        options = session.options()
+        assert session.input_info("x").shape == (3, 2)
+    (override,) = options["free_dimension_overrides"]
+    assert all(type(override[name]) is str for name in ("by", "key"))
+    assert {type(options["graph_optimization_level"]), type(options["log_id"])} == {str}
+    assert {type(text) for entry in dict(options["config_entries"]).items() for text in entry} == {str}
+
+
+def test_a_member_of_an_enumeration_is_the_dimension_that_it_says():
+    overrides = [{"by": "name", "key": Key.N, "value": 3}]
+    with ortx.session_from_bytes(models.square(), provider=Key.CPU, free_dimension_overrides=overrides) as session:
+        assert session.input_info("x").shape == (3, 2)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import array
+import asyncio
+import enum
 import mmap
 import os
 import threading
@@ -288,3 +290,67 @@ def test_many_threads_may_close_while_many_run():
             thread.join()
         assert session.closed
         assert all(outcomes)
+
+
+# --- names that are strings of a subclass
+
+
+class Ends(enum.StrEnum):
+    X = "x"
+    Y = "y"
+
+
+STRINGS = pytest.mark.parametrize(("x", "y"), [(np.str_("x"), np.str_("y")), (Ends.X, Ends.Y)], ids=["numpy", "enum"])
+
+
+@STRINGS
+def test_a_name_may_be_a_string_of_a_subclass_wherever_a_name_is_taken(x, y):
+    array, expected = np.full((1, 2), 3, np.float32), [[9, 9]]
+    with ortx.session_from_bytes(models.square()) as session:
+        binding = session.create_io_binding()
+        binding.bind_input(x, array)
+        binding.bind_output(y)
+        results = [
+            session.run({x: array}, [y]),
+            session.run([array], np.array(["y"])),
+            session.run([array], (y,), timeout=20),
+            session.run_into({x: array}, {y: np.empty_like(array)}),
+            session.submit({x: array}, [y]).result(20),
+            asyncio.run(session.run_async({x: array}, [y])),
+            binding.run(),
+        ]
+        assert [result[y].tolist() for result in results] == [expected] * len(results)
+        assert {type(name) for result in results for name in result.keys()} == {str}  # noqa: SIM118
+        assert session.input_info(x).name == "x"
+        assert session.output_info(y).name == "y"
+
+
+@STRINGS
+def test_such_names_are_no_way_to_ask_for_an_output_twice(x, y):
+    with ortx.session_from_bytes(models.square()) as session:
+        for names in ([y, "y"], ["y", y], [y, y]):
+            with pytest.raises(ortx.CallError, match="'y' is asked for twice"):
+                session.run([np.ones((1, 2), np.float32)], names)
+
+
+def test_an_array_without_dimensions_is_no_list_of_names():
+    with (
+        ortx.session_from_bytes(models.square()) as session,
+        pytest.raises(ortx.InvalidType, match="output_names: got .*expected a list of names"),
+    ):
+        session.run([np.ones((1, 2), np.float32)], np.array("y"))
+
+
+def test_a_path_may_be_a_string_of_a_subclass(tmp_path):
+    (tmp_path / "model.onnx").write_bytes(models.square())
+    optimized = np.str_(tmp_path / "optimized.onnx")
+    with ortx.session(np.str_(tmp_path / "model.onnx"), optimized_model_path=optimized) as session:
+        assert type(session.options()["optimized_model_path"]) is str
+    assert Path(optimized).exists()
+
+
+@pytest.mark.parametrize("call", [ortx.session, ortx.load_custom_op_library, ortx.load_library])
+def test_a_path_that_is_longer_than_any_is_refused_in_a_few_words(call):
+    with pytest.raises(ortx.InvalidArgument, match="too long: 1000000 characters") as caught:
+        call("a/" * 500_000)
+    assert len(str(caught.value)) < 300

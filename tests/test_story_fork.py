@@ -514,7 +514,9 @@ def child():
 print(in_child(child))
 """)
     assert lines[0].startswith("ForkedSession: ortx.session: option 'use_env_allocators': the shared arena was made in")
-    assert lines[1].startswith("ForkedSession: ortx.session: option 'config_entries'['session.use_env_allocators']: the")
+    assert lines[1].startswith(
+        "ForkedSession: ortx.session: option 'config_entries'['session.use_env_allocators']: the"
+    )
     assert all(line.endswith("leave it out, or fork before the first session is opened") for line in lines)
     assert code == "7"
 

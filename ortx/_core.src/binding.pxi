@@ -44,7 +44,7 @@ cdef class IOBinding:
         """
         self.session.opened()
         cdef Signature signature = self.session.inputs
-        cdef int index = signature.find(name) if isinstance(name, str) else -1
+        cdef int index = signature.find(plain_text(name)) if isinstance(name, str) else -1
         if index < 0:  # ORT would not only refuse it, but be unable to bind anything after it
             raise CallError(f"bind_input: {no_such_name(signature, name)}")
         admitted = admit_value(signature, index, value)
@@ -93,13 +93,14 @@ cdef class IOBinding:
         """
         self.session.opened()
         cdef Signature signature = self.session.outputs
-        cdef int index = signature.find(name) if isinstance(name, str) else -1
+        cdef int index = signature.find(plain_text(name)) if isinstance(name, str) else -1
         made = None
-        problem = output_problem(signature, index, name)
-        if problem is None and self.session.passed_through is not None and self.session.inputs.find(name) >= 0:
-            problem = f"output {name!r}: is an input that the model passes on; take it from there"
-        if problem is not None:
-            raise CallError(f"bind_output: {problem}")
+        if index < 0:
+            raise CallError(f"bind_output: {no_such_name(signature, name)}")
+        if self.session.passed_through is not None and self.session.inputs.find(signature.names[index]) >= 0:
+            raise CallError(
+                f"bind_output: output {signature.names[index]!r}: is an input that the model passes on; take it from "
+                "there")
         if isinstance(spec, Mapping):
             if set(spec) == {"type", "shape"}:
                 spec = made = make_tensor(new_array("bind_output", spec["type"], spec["shape"], None))

@@ -17,6 +17,7 @@ cdef Outputs marshal_run(
                  add_output_names(frame, output_signature, names, None))):
         frame_clear(frame)
         problems = []
+        names = plain_names(names)
         add_any_inputs(frame, input_signature, inputs, problems)
         add_output_names(frame, output_signature, names, problems)
         refuse(input_signature, function, problems)
@@ -64,7 +65,11 @@ cdef tuple names_argument(Signature inputs, names):
         hint = f": write [{names!r}]" if isinstance(names, str) else ""
         inputs.refused += 1
         raise InvalidType(f"output_names: got {shown(names)}; expected a list of names{hint}")
-    names = tuple(names)
+    try:
+        names = tuple(names)
+    except TypeError as error:
+        inputs.refused += 1
+        raise InvalidType(f"output_names: got {shown(names)}; expected a list of names ({error})") from None
     if not names:
         inputs.refused += 1
         raise CallError("output_names: got an empty list; expected names of outputs, or None for all")
@@ -72,6 +77,7 @@ cdef tuple names_argument(Signature inputs, names):
         seen = set()
         for name in names:
             if isinstance(name, str):
+                name = plain_text(name)
                 if name in seen:
                     inputs.refused += 1
                     raise CallError(f"output_names: {name!r} is asked for twice")
@@ -193,19 +199,14 @@ cdef int add_output_names(Frame* frame, Signature signature, tuple names, list p
         if i < signature.count and <PyObject*>name == PyTuple_GET_ITEM(signature.names, i):
             index = <int>i
         else:
-            index = signature.find(name) if isinstance(name, str) else -1
-        problem = output_problem(signature, index, name)
-        if problem is None:
+            index = signature.find(name) if PyUnicode_CheckExact(name) else -1
+        if index >= 0:
             add_output(frame, &signature.slots[index], None)
         elif problems is None:
             return False
         else:
-            problems.append(problem)
+            problems.append(no_such_name(signature, name))
     return True
-
-
-cdef inline str output_problem(Signature signature, int index, name):
-    return no_such_name(signature, name) if index < 0 else None
 
 
 cdef list indexed_values(Signature signature, values, list problems):
@@ -214,7 +215,7 @@ cdef list indexed_values(Signature signature, values, list problems):
     pairs = []
     if isinstance(values, Mapping):
         for name, value in dict(values).items():
-            index = signature.find(name) if isinstance(name, str) else -1
+            index = signature.find(plain_text(name)) if isinstance(name, str) else -1
             if index >= 0:
                 pairs.append((index, value))
             else:

@@ -1,5 +1,18 @@
 # Names and paths, from Python to C and back.
 
+cdef enum:
+    LONGEST_PATH = 32767  # characters; Windows takes the longest
+
+cdef inline str plain_text(text):
+    """Return what a string holds that may be of a subclass, such as numpy's or a member of an enumeration."""
+    return <str>text if PyUnicode_CheckExact(text) else PyUnicode_FromObject(text)
+
+
+cdef tuple plain_names(names):
+    """Do the same to all strings of a list; the others are refused by who looks them up."""
+    return tuple([plain_text(name) if isinstance(name, str) else name for name in names])
+
+
 cdef bytes native_path(str path):
     """Return the bytes of a NUL-terminated ORTCHAR_T string: UTF-16 on Windows, the file system's elsewhere."""
     if sys.platform == "win32":
@@ -17,6 +30,11 @@ cdef str path_argument(function, argument, path):
     if not isinstance(name, str):
         raise InvalidType(
             f"{function}: {argument}: got {type(path).__name__}; expected a path as str or os.PathLike")
+    name = plain_text(name)
+    if len(name) > LONGEST_PATH:
+        raise InvalidArgument(
+            f"{function}: {argument}: got {shown(name, quote=True)}, which is too long: {len(name)} characters; no file "
+            f"can be called by more than {LONGEST_PATH}")
     if not name or "\0" in name:
         raise InvalidArgument(f"{function}: {argument}: got {name!r}; expected a path that is not empty and has no NUL")
     try:

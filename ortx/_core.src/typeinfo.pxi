@@ -185,6 +185,7 @@ cdef class Signature:
         """Return the index of one of the slots from `first` to `end`, by name or by position among these."""
         names = self.names[first:end]
         if isinstance(name_or_index, str):
+            name_or_index = plain_text(name_or_index)
             if name_or_index in names:
                 return self.index_of[name_or_index]
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import os
 import warnings
 from types import MappingProxyType
@@ -44,11 +45,18 @@ class Lying(dict):
         return [("intra_op_num_threads", "x"), (1, 2)]
 
 
+class Word(enum.StrEnum):
+    N = "n"
+    CPU = "cpu"
+    FILE = "no/such/folder/file"
+
+
 SMALL = st.integers(-3, 9)  # a number of threads is taken at its word
 NUMBERS = st.one_of(SMALL, st.integers(max_value=-1), st.integers(min_value=2**31), st.floats(), st.booleans())
 TEXTS = st.one_of(
     st.text(max_size=12),
     st.sampled_from(["", "cpu", "0", "1", "a\0b", "\ud800", "all", "no/such/folder/file", "ORT", "größe", "x" * 3000]),
+    st.sampled_from([np.str_("n"), np.str_("cpu"), np.str_("all"), np.str_("name"), Word.N, Word.CPU, Word.FILE]),
     st.sampled_from([*presets.PRESETS, *options.GRAPH_OPTIMIZATION_LEVELS, *options.EXECUTION_MODES, "name", "n"]),
 )
 ODDITIES = [
