@@ -47,8 +47,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy
 
 from .errors import (
-    CallError, EpFail, Error, ForkedSession, InvalidArgument, InvalidProtobuf, InvalidType, LibraryError, NoSuchFile,
-    NotPicklable, NotSupported, OptionError, OptionTypeError, OutOfMemory, ProviderFallbackWarning, RunCancelled,
+    CallError, EpFail, Error, FileError, ForkedSession, InvalidArgument, InvalidProtobuf, InvalidType, LibraryError,
+    NoSuchFile, NotPicklable, NotSupported, OptionError, OptionTypeError, OutOfMemory, ProviderFallbackWarning, RunCancelled,
     RunTimeout, SessionClosed, code_name, error_from_status, exiting, nearest, shown, warn)
 
 # The other leaves are imported where they are first needed: together they cost more than all else in `import ortx`.

@@ -220,7 +220,7 @@ class OutOfMemory(Error, MemoryError):
 class FileError(Error, OSError):
     """The system refused to open, read or write a file: permission denied, a read-only file system, a full disk.
 
-    `errno` is the system's number of the error.
+    `errno` is the system's number of the error; None where ONNX Runtime does not say it.
     """
 
 

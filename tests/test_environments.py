@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -437,3 +438,44 @@ tell(use(link), use(os.path.relpath(link)), use(path.replace("/", "//")), use(os
 def test_what_is_no_path_is_refused_before_anything_else(path):
     with pytest.raises(ortx.InvalidArgument, match="model_path"):
         ortx.session(path)
+
+
+# --- a disk that takes no more
+
+
+FULL = """
+import json, os, resource, sys
+import numpy as np
+import ortx
+folder, content = sys.argv[1], open(sys.argv[2], "rb").read()
+os.chdir(folder)
+ortx.session_from_bytes(content).close()
+def said(call):
+    try:
+        return ["", str(call())]
+    except ortx.Error as error:
+        return [type(error).__name__, str(error)]
+profiled = ortx.session_from_bytes(content, profile_file_prefix="profile")
+resource.setrlimit(resource.RLIMIT_FSIZE, (50, resource.RLIM_INFINITY))
+ort = {"session.save_model_format": "ORT"}
+profiled.run([np.ones((1, 2), np.float32)])
+answers = [
+    said(lambda: ortx.session_from_bytes(content, optimized_model_path="optimized.onnx")),
+    said(lambda: ortx.session_from_bytes(content, optimized_model_path="optimized.ort", config_entries=ort)),
+    said(profiled.end_profiling)]
+sys.stdout.write(json.dumps(answers))
+"""
+
+
+def test_what_the_disk_does_not_take_is_an_error_that_names_the_option_and_the_file(run_python, tmp_path):
+    (tmp_path / "model.onnx").write_bytes(models.square())
+    (optimized, ort, profile) = json.loads(run_python(FULL, tmp_path, tmp_path / "model.onnx").stdout)
+    for (name, message), file in ((optimized, "optimized.onnx"), (ort, "optimized.ort")):
+        assert name == "FileError"
+        assert message.startswith(
+            "ortx.session_from_bytes: option 'optimized_model_path': ONNX Runtime could not write"
+        )
+        assert repr(file) in message
+        assert "is no ONNX model" not in message
+    assert profile[0] == "FileError"
+    assert re.search(r"end_profiling: .* write all of 'profile_.*\.json': it is cut off at 50 bytes", profile[1])

@@ -96,8 +96,16 @@ cdef NativeSession open_native(str function, table, str source, str path, ModelB
             session = create_native(
                 function, table, libraries, initializers, external_data, without_nodes, (), appended, failures, path,
                 buffer)
-    except InvalidProtobuf as error:
-        raise InvalidProtobuf(f"{source} is no ONNX model, or a damaged one ({error})") from None
+    except Error as error:
+        # The system's reason is in neither of the texts, which stand for a model and for one in ORT's own format.
+        if table.optimized_model_path and re.search("serialization failed|Failed to save", str(error)):
+            raise FileError(
+                f"{function}: option 'optimized_model_path': ONNX Runtime could not write all of "
+                f"{table.optimized_model_path!r} ({error}); the disk may be full, or a limit reached (ulimit -f). What "
+                "is there now is no complete model") from None
+        if isinstance(error, InvalidProtobuf):
+            raise InvalidProtobuf(f"{source} is no ONNX model, or a damaged one ({error})") from None
+        raise
     finally:
         emit_waiting_messages()
     for name, error in failures:
@@ -286,7 +294,21 @@ cdef str end_profile(NativeSession session, str source):
         raise NoSuchFile(
             f"end_profiling: ONNX Runtime could not write {file!r}; profile_file_prefix needs a folder that "
             "exists and can be written")
+    if not is_complete_profile(file):
+        raise FileError(
+            f"end_profiling: ONNX Runtime could not write all of {file!r}: it is cut off at {os.path.getsize(file)} "
+            "bytes; the disk may be full, or a limit reached (ulimit -f)")
     return file
+
+
+cdef bint is_complete_profile(str file) except -1:
+    """Whether a profile has its end: ORT does not say if the system takes no more of it."""
+    try:
+        with open(file, "rb") as profile:
+            profile.seek(-min(8, os.path.getsize(file)), os.SEEK_END)
+            return profile.read().rstrip().endswith(b"]")
+    except OSError as error:
+        raise FileError(f"end_profiling: cannot read {file!r}, which was just written: {error}") from None
 
 
 cdef int wait_for_running_calls(Session session) except -1:

@@ -353,8 +353,9 @@ cdef class Session:
     def end_profiling(self) -> str:
         """Stop profiling, write the file and return its name.
 
-        Raises `Error` if the session was not opened with ``profile_file_prefix``, or profiling has ended already, and
-        `SessionClosed` if it is closed. Stands for ``SessionEndProfiling``.
+        Raises `Error` if the session was not opened with ``profile_file_prefix``, or profiling has ended already,
+        `NoSuchFile` if there is no file, since the folder cannot be written, `FileError` if the file is cut off, since
+        the disk is full, and `SessionClosed` if the session is closed. Stands for ``SessionEndProfiling``.
         """
         return end_profile(self.opened(), self.source)
 

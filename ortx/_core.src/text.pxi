@@ -33,8 +33,8 @@ cdef str path_argument(function, argument, path):
     name = plain_text(name)
     if len(name) > LONGEST_PATH:
         raise InvalidArgument(
-            f"{function}: {argument}: got {shown(name, quote=True)}, which is too long: {len(name)} characters; no file "
-            f"can be called by more than {LONGEST_PATH}")
+            f"{function}: {argument}: got {shown(name, quote=True)}, which is too long: {len(name)} characters; no "
+            f"system takes more than {LONGEST_PATH}")
     if not name or "\0" in name:
         raise InvalidArgument(f"{function}: {argument}: got {name!r}; expected a path that is not empty and has no NUL")
     try:
