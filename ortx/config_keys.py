@@ -77,7 +77,9 @@ AFFINITIES = matching(
 ARENAS = matching(r"(((cpu|gpu)(:[0-9]{1,9})?)(;(cpu|gpu)(:[0-9]{1,9})?)*;?)?", "devices as in 'cpu:0;gpu:0'")
 SHAPES = matching(r"(.+:\[[0-9, ]*\])?", "shapes as in 'x:[8,4096];mask:[8,4096]'")
 LIMIT_AND_FILE = matching(r"[0-9]*,.*", "a limit in kilobytes and a file, as in '1000000,stats.csv'")
-PATH = TEXT = Kind("a string", lambda text: True)
+TEXT = Kind("a string", lambda text: True)
+PATH = Kind("a string", lambda text: True)  # of a file or folder; relative to the current folder
+NAME = TEXT  # of a file, relative to the model's folder, or to that of the model that is written
 
 
 # --- the keys -------------------------------------------------------------------------------------------------------
@@ -101,7 +103,7 @@ SESSION_KEYS: Final[Mapping[str, Key]] = {
     "session.save_external_prepacked_constant_initializers": Key(FLAG, 21),
     "session.use_env_allocators": Key(FLAG, 20),
     "session.use_device_allocator_for_initializers": Key(FLAG, 20),
-    "session.collect_node_memory_stats_to_file": Key(PATH, 21),
+    "session.collect_node_memory_stats_to_file": Key(NAME, 21),
     "session.max_shape_override": Key(SHAPES, 29),
     "session.strict_workspace_verification": Key(FLAG, 31),
     # files
@@ -112,7 +114,7 @@ SESSION_KEYS: Final[Mapping[str, Key]] = {
     "session.use_memory_mapped_ort_model": Key(FLAG, 26),
     "session.model_external_initializers_file_folder_path": Key(PATH, 21),
     "session.use_external_initializer_file_buffers_directly": Key(FLAG, 31),
-    "session.optimized_model_external_initializers_file_name": Key(PATH, 20),
+    "session.optimized_model_external_initializers_file_name": Key(NAME, 20),
     "session.optimized_model_external_initializers_min_size_in_bytes": Key(BYTES, 20),
     "session.enable_saved_runtime_optimizations": Key(FLAG, 30),
     # threads
@@ -180,8 +182,8 @@ SESSION_KEYS: Final[Mapping[str, Key]] = {
     "ep.context_file_path": Key(PATH, 20),
     "ep.context_embed_mode": Key(FLAG, 20),  # the CPU build has it from 1.22 on, others had it before
     "ep.context_node_name_prefix": Key(TEXT, None),
-    "ep.context_model_external_initializers_file_name": Key(PATH, 21),
-    "ep.context_source_model_path": Key(PATH, None),
+    "ep.context_model_external_initializers_file_name": Key(NAME, 21),
+    "ep.context_source_model_path": Key(TEXT, None),
     "ep.enable_weightless": Key(FLAG, 29),
     "ep.share_ep_contexts": Key(FLAG, None),
     "ep.stop_share_ep_contexts": Key(FLAG, None),

@@ -81,6 +81,7 @@ KINDS = {
     "SHAPES": (["", "x:[8,4096]", "x:[8, 2]", "in:[8,4096];mask:[8,4096]"], ["banana", "x:8,2", "x=[8]", "x:[-1,2]"]),
     "LIMIT_AND_FILE": (["1000000,stats.csv", ",stats.csv", "1000,"], ["", "banana", "1000", "a,stats.csv"]),
     "TEXT": (["", "0", "/a/path", "caf\u00e9", "x" * 8192], []),
+    "PATH": (["", "0", "/a/path", "caf\u00e9", "x" * 8192], []),
 }
 # Kinds that only one key has, or two.
 KINDS_OF_KEYS = {
@@ -150,7 +151,7 @@ def test_a_known_key_takes_what_is_documented(way, key):
 def test_a_known_key_refuses_everything_else(way, key):
     reader, keys = READERS[way]
     _, wrong = values_of(key, keys)
-    assert wrong or keys[key].kind is config_keys.TEXT
+    assert wrong or keys[key].kind in (config_keys.TEXT, config_keys.PATH)
     for value in wrong:
         with pytest.raises(ortx.OptionError) as caught:
             reader(key, value)
@@ -559,7 +560,7 @@ def test_onnx_runtime_finds_no_fault_with_what_the_table_allows(run_python, tmp_
         pytest.skip("needs ONNX Runtime 1.31, with which the values were tried")
     pytest.importorskip("onnxruntime")
     # What depends on the model, the machine or other entries is left out, and what sets out to refuse a session.
-    kinds = ["TEXT", "SHAPES", "AFFINITIES", "FRACTION", "LIMIT_AND_FILE"]
+    kinds = ["TEXT", "PATH", "SHAPES", "AFFINITIES", "FRACTION", "LIMIT_AND_FILE"]
     left_out = {
         key for key, known in SESSION_KEYS.items() for name in kinds if known.kind is getattr(config_keys, name)
     }

@@ -12,7 +12,9 @@ from typing import Any
 
 import models
 import numpy as np
+import onnx
 import pytest
+from onnx import helper
 
 import ortx
 from ortx import options, recipe
@@ -82,6 +84,58 @@ def test_the_path_is_absolute_and_so_are_those_of_the_options(path, monkeypatch,
         assert works(pickled(session))
     assert (tmp_path / "optimized.onnx").exists()
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+FOLDER = "session.model_external_initializers_file_folder_path"
+
+
+@pytest.fixture
+def in_a_folder(tmp_path, monkeypatch) -> bytes:
+    """A model that adds 1 from "weights/w.bin"; there is another such file, with 5, in "elsewhere"."""
+    weights = onnx.TensorProto(name="w", data_type=1, dims=[1], data_location=onnx.TensorProto.EXTERNAL)
+    weights.external_data.add(key="location", value="w.bin")
+    for folder, value in (("weights", 1), ("elsewhere/weights", 5)):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "w.bin").write_bytes(np.float32(value).tobytes())
+    monkeypatch.chdir(tmp_path)
+    add = helper.make_node("Add", ["x", "w"], ["y"])
+    return models.build([add], [models.tensor("x", shape=(1,))], [models.tensor("y", shape=(1,))], [weights])
+
+
+def needs_folder_entry() -> None:
+    if ortx.load_library().api_version < 21:
+        pytest.skip("needs ONNX Runtime 1.21, the first that has such an entry")
+
+
+def test_a_folder_among_the_configuration_entries_is_the_same_one_wherever_a_copy_is_opened(
+    in_a_folder, monkeypatch, tmp_path
+):
+    needs_folder_entry()
+    zero = [np.zeros(1, np.float32)]
+    with ortx.session_from_bytes(in_a_folder, keep_model=True, config_entries={FOLDER: "weights"}) as session:
+        assert session.run(zero)[0] == [1]
+        content = pickle.dumps(session)
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        for other in (copy.copy(session), copy.deepcopy(session), pickle.loads(content), pickled(session)):
+            with other:
+                assert other.run(zero)[0] == [1]
+
+
+def test_it_is_the_same_one_when_a_library_of_operators_is_added(in_a_folder, monkeypatch, tmp_path, compile_shared):
+    needs_folder_entry()
+    library = compile_shared("void *RegisterCustomOps(void *options, const void *base) { return 0; }", "nothing")
+    with ortx.session_from_bytes(in_a_folder, keep_model=True, config_entries={FOLDER: "weights"}) as session:
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        session.register_custom_op_library(library)
+        assert session.run([np.zeros(1, np.float32)])[0] == [1]
+
+
+def test_names_that_are_relative_to_the_models_folder_stay_as_they_are(path, monkeypatch, tmp_path):
+    needs_folder_entry()
+    entries = {"session.collect_node_memory_stats_to_file": "stats.csv"}
+    monkeypatch.chdir(tmp_path)
+    with ortx.session(path, config_entries=entries) as session, pickled(session) as other:
+        assert dict(other.options()["config_entries"]) == entries
 
 
 def test_what_was_changed_since_the_session_was_opened_is_part_of_its_recipe(path, compile_shared):

@@ -341,7 +341,9 @@ cdef int add_custom_op_library(Session session, path_or_library) except -1:
             return 0
         begin_opening()
         try:
-            replacement = reopen_native(session, function, dataclasses.replace(table, custom_op_libraries=libraries))
+            replacement = reopen_native(session, function, dataclasses.replace(
+                table, custom_op_libraries=libraries,
+                config_entries=session.given.config_entries))  # the current folder may be another one now
         finally:
             end_opening()
         if input_signature(replacement.handle).infos != session.inputs.infos or (

@@ -207,9 +207,25 @@ cdef object for_another_opening(str function, table):
     for name in ("optimized_model_path", "profile_file_prefix"):
         if getattr(table, name) is not None:
             changes[name] = absolute_path(function, f"option {name!r}", getattr(table, name))
+    if table.config_entries:
+        changes["config_entries"] = with_absolute_paths(function, table.config_entries)
     if table.external_data and not table.keep_model:
         changes["external_data"] = ()
     return dataclasses.replace(table, **changes) if changes else table
+
+
+cdef tuple with_absolute_paths(str function, tuple entries):
+    """Return configuration entries whose paths hold in any folder."""
+    from . import config_keys
+    changed = []
+    for key, value in entries:
+        known = config_keys.SESSION_KEYS.get(key)
+        if known is not None and known.kind is config_keys.PATH and value and not os.path.isabs(value):
+            # Not `abspath`, which would take "link/.." for ".": the system does not.
+            folder = absolute_path(function, f"option 'config_entries'[{key!r}]", os.curdir)
+            value = os.path.join(folder, value)
+        changed.append((key, value))
+    return tuple(changed)
 
 
 cdef Session open_session(str function, table, str source, str path, model, ModelBuffer buffer):
