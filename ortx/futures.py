@@ -3,29 +3,43 @@
 from __future__ import annotations
 
 import os
+import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from .errors import ForkedSession
 
 if TYPE_CHECKING:
-    from ._core import Outputs
+    from ._core import Outputs  # noqa: F401 - the base class names it
 
 __all__ = ["RunFuture"]
+
+_process = os.getpid()  # this one
+_settling = threading.Lock()
+
+
+def _begin_anew() -> None:
+    """In a forked child, whoever held the lock is not there."""
+    global _process, _settling
+    _process, _settling = os.getpid(), threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
 
 
 class RunFuture(Future["Outputs"]):
     """A future that knows which process its run is in.
 
     A child that was forked has copies of its parent's futures: nothing will ever complete them there, and a thread that
-    does not exist in the child may hold their locks. So they are asked without these, and only for what was there
-    already.
+    does not exist in the child may hold their locks. So whoever first looks at one there finds it settled: with what it
+    had at the fork, or with a `ForkedSession`.
     """
 
     def __init__(self) -> None:
-        super().__init__()
-        self._process = os.getpid()
+        self._submitted_in = self._lock_of = _process
         self._end: tuple[Any, BaseException | None] | None = None  # the result and the error
+        super().__init__()
 
     def set_result(self, result: Any) -> None:
         self._end = result, None
@@ -35,33 +49,31 @@ class RunFuture(Future["Outputs"]):
         self._end = None, exception
         super().set_exception(exception)
 
-    def result(self, timeout: float | None = None) -> Outputs:
-        if self._process == os.getpid():
-            return super().result(timeout)
-        result, error = self._inherited()
-        if error is not None:
-            raise error
-        return result  # type: ignore[no-any-return]
+    @property
+    def _condition(self) -> threading.Condition:
+        """What `Future`, `wait` and `as_completed` lock before they look at anything else of a future."""
+        if self._lock_of != _process:
+            self._settle()
+        return self._lock
 
-    def exception(self, timeout: float | None = None) -> BaseException | None:
-        return super().exception(timeout) if self._process == os.getpid() else self._inherited()[1]
+    @_condition.setter
+    def _condition(self, condition: threading.Condition) -> None:
+        self._lock = condition
 
-    def done(self) -> bool:
-        return super().done() if self._process == os.getpid() else self._end is not None
-
-    def running(self) -> bool:
-        return super().running() if self._process == os.getpid() else self._end is None
-
-    def cancelled(self) -> bool:
-        return False  # nor can it be: it runs from the beginning
-
-    def cancel(self) -> bool:
-        return False
-
-    def _inherited(self) -> tuple[Any, BaseException | None]:
-        if self._end is None:
-            raise ForkedSession(
-                f"this run was submitted in process {self._process}, before this one ({os.getpid()}) was forked from "
-                "it, and goes on there; submit it anew, with a session that was opened here"
-            )
-        return self._end
+    def _settle(self) -> None:
+        """Give an inherited future a lock of this process, and an end; who waits for it is in the other one."""
+        with _settling:
+            if self._lock_of == _process:
+                return
+            if self._end is None:
+                error = ForkedSession(
+                    f"this run was submitted in process {self._submitted_in}, before this one ({_process}) was forked "
+                    "from it, and goes on there; submit it anew, with a session that was opened here"
+                )
+                self._end = None, error
+            self._result, self._exception = self._end
+            self._state = "FINISHED"
+            self._waiters: list[Any] = []
+            self._done_callbacks: list[Any] = []
+            self._lock = threading.Condition()
+            self._lock_of = _process

@@ -13,7 +13,7 @@ from typing import Any, Never
 from .errors import NotPicklable, shown
 from .options import SessionOptions, as_table
 
-__all__ = ["Content", "as_given", "as_recipe", "opening_call"]
+__all__ = ["Content", "as_given", "as_recipe", "how_to_open_again", "opening_call"]
 
 _LONGEST = 400  # characters of the options in a message
 
@@ -90,6 +90,14 @@ def _reasons(given: SessionOptions) -> dict[str, str]:
             if key in _ADDRESSES:
                 reasons["providers"] = f"{key!r} of {provider.name} is an address in this process"
     return reasons
+
+
+def how_to_open_again(path: str | None, given: SessionOptions) -> str:
+    """Return what to do in place of using a session that another process opened."""
+    call = f"open it anew: {opening_call(path, given)}"
+    if given.initializers or given.prepacked_weights is not None:  # as the sessions of a pool are
+        return f"make a new ortx.SessionPool if it is one of a pool, otherwise {call}"
+    return call
 
 
 def opening_call(path: str | None, given: SessionOptions) -> str:

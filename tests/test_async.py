@@ -1074,7 +1074,7 @@ child = os.fork()
 if child == 0:
     signal.alarm(40)
     other = ortx.session(sys.argv[1], intra_op_num_threads=2)
-    os._exit(7 if other.submit([[0.0], 3]).result(30)[0][0] == 3 and not queued.done() else 1)
+    os._exit(7 if other.submit([[0.0], 3]).result(30)[0][0] == 3 and queued.done() else 1)
 code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 options.terminate()
 print(code, "terminate" in str(endless.exception(60)), queued.result(60)[0][0])

@@ -145,6 +145,7 @@ print(os.getpid())
     assert "make a binding of that with create_io_binding()" in answers["clear_inputs"]
     assert "make new ones with ortx.run_options(...)" in answers["terminate"]
     assert "make a new ortx.PrepackedWeights()" in answers["weights"]
+    assert "cannot be used here; make a new ortx.SessionPool if it is one of a pool, otherwise" in answers["pool"]
     assert "make a new one here" in answers["batcher"]
 
 
@@ -293,7 +294,7 @@ def child():
         print(inherited.running)
         inherited.close()
     print(done.result()[0].item(), done.exception(), done.done(), running.running(), queued.done())
-    print(said(lambda: running.result(9)).partition(":")[0], said(lambda: queued.exception(9)).rpartition("; ")[2])
+    print(said(lambda: running.result(9)).partition(":")[0], said(lambda: queued.result(9)).rpartition("; ")[2])
     works()
 print(in_child(child))
 options.terminate()
@@ -302,7 +303,7 @@ print(ended, said(lambda: running.result(20)).partition(":")[0], queued.result(2
 """) == [
         "0",
         "0",
-        "3.0 None True True False",
+        "3.0 None True False True",
         "ForkedSession submit it anew, with a session that was opened here",
         "7",
         "['RunCancelled', 'RunCancelled', 'RunCancelled'] RunCancelled 4.0",
@@ -573,3 +574,58 @@ for prepared in (None, lambda: signal.alarm(30)):
     print(subprocess.run([sys.executable, "-c", "print(7)"], preexec_fn=prepared, capture_output=True).stdout)
 session.run([x])
 """) == ["b'7\\n'", "b'7\\n'"]
+
+
+# --- futures that will never be done
+
+
+def test_nobody_in_the_child_waits_for_a_future_of_the_parent(fork):
+    # One is done, one runs, and a thread of the parent's holds the lock of the third at the fork.
+    *lines, code = fork("""
+from concurrent.futures import FIRST_COMPLETED, as_completed, wait
+session = ortx.session("counting.onnx", intra_op_num_threads=1)
+options = ortx.run_options()
+called = []
+done = session.submit([[0.0], 3])
+wait([done])
+endless, locked = session.submit([[0.0], 2**62], None, options), session.submit([[0.0], 2**62], None, options)
+endless.add_done_callback(called.append)
+held, release = threading.Event(), threading.Event()
+def hold():
+    with locked._condition:
+        held.set()
+        release.wait(60)
+threading.Thread(target=hold).start()
+held.wait(60)
+
+async def wrapped(future):
+    return await asyncio.wrap_future(future)
+
+def child():
+    futures = [done, endless, locked]
+    finished, pending = wait(futures)
+    print(len(finished), len(pending), len(set(as_completed(futures))), len(wait([locked], None, FIRST_COMPLETED)[0]))
+    print(done.result()[0].tolist(), asyncio.run(wrapped(done))[0].tolist(), done.exception())
+    for future in endless, locked:
+        answers = said(lambda: future.result()), said(lambda: asyncio.run(wrapped(future)))
+        print(" | ".join(answer.partition(",")[0] for answer in answers))
+        print(type(future.exception()).__name__, future.done(), future.running(), future.cancel(), future.cancelled())
+    grandchild = in_child(lambda: print(len(wait(futures).done), type(endless.exception(0)).__name__, flush=True))
+    print(called, grandchild)
+code = in_child(child)
+release.set()
+options.terminate()
+print(wait([endless, locked]).not_done, called == [endless])
+print(os.getpid(), code)
+""")
+    process, code = code.split()
+    refused = f"ForkedSession: this run was submitted in process {process}"
+    assert lines == [
+        "3 0 3 1",
+        "[3.0] [3.0] None",
+        *[f"{refused} | {refused}", "ForkedSession True False False False"] * 2,
+        "3 ForkedSession",
+        "[] 7",
+        "set() True",
+    ]
+    assert code == "7"

@@ -159,5 +159,5 @@ cdef int refuse_call(Session session) except -1:
     from . import recipe
     refuse_inherited(
         f"the session of {session.source}", session.born,
-        f"open it anew: {recipe.opening_call(session.path, session.given)}")
+        recipe.how_to_open_again(session.path, session.given))
     return 0
