@@ -54,10 +54,22 @@ FOR_GOOD = {
     ("env.pxi", "CreateRunOptions"),
     ("env.pxi", "CreateEnvWithCustomLogger"),
     ("env.pxi", "CreateEnvWithCustomLoggerAndGlobalThreadPools"),
-    ("container.pxi", "CreateSessionFromArray"),  # of helpers; make_empty_sequence counts the one that it releases
 }
 HANDED_ON = {
     ("binding.pxi", "CreateIoBinding", "renew"): "one handle is exchanged for another",
+    **{
+        (
+            "env.pxi",
+            slot,
+            "create_session",
+        ): "create_native counts it, make_empty_sequence too; joining ones are for good"
+        for slot in (
+            "CreateSession",
+            "CreateSessionFromArray",
+            "CreateSessionWithPrepackedWeightsContainer",
+            "CreateSessionFromArrayWithPrepackedWeightsContainer",
+        )
+    },
     ("container.pxi", "Run", "joined_items"): "writes into a value that has its owner",
     ("typeinfo.pxi", "SessionGetInputTypeInfo", "input_signature"): "session_infos counts what it gets",
     ("typeinfo.pxi", "SessionGetOutputTypeInfo", "output_signature"): "session_infos counts what it gets",
