@@ -55,6 +55,10 @@ class LoopInbox:
     def abandon(self) -> None: ...
 
 @final
+class ModelBuffer:
+    def __init__(self, *args: Never, **keywords: Never) -> None: ...
+
+@final
 class NativeSession:
     def __init__(self, *args: Never, **keywords: Never) -> None: ...
 

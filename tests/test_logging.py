@@ -744,3 +744,15 @@ def test_the_logging_module_is_imported_when_there_is_something_to_log(in_new_pr
         print(json.dumps(loaded))
     """)
     assert (answer, printed) == ([False, False, True], "")
+
+
+def test_the_message_with_the_tag_of_a_run_follows_the_sessions_severity(caplog):
+    caplog.set_level(logging.DEBUG, "ortx")
+    for of_session, of_run, is_told in ((2, 0, False), (1, 4, True)):
+        caplog.clear()
+        with ortx.session_from_bytes(models.square(), session_log_severity_level=of_session) as session:
+            session.run(
+                [np.ones((1, 2), np.float32)],
+                run_options=ortx.run_options(tag="tag-of-a-run", log_severity_level=of_run),
+            )
+        assert any("tag-of-a-run" in record.getMessage() for record in caplog.records) == is_told
