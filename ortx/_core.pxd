@@ -148,15 +148,23 @@ cdef class Optional:
     cdef str type_word(self)
 
 
+cdef struct Terminated:
+    # Of run options: their entry in the list of those that are terminated.
+    const OrtRunOptions* options    # NULL: they are not
+    Terminated* before
+    Terminated* after
+
+
 cdef class RunOptions:
     cdef OrtRunOptions* handle
-    cdef bint is_terminated
+    cdef Terminated terminated
     cdef dict entries               # config entries as bytes; None: none. They cannot be read back
     cdef set derived                # PendingRun: runs with a copy of these options; None: never any
     cdef int born                   # fork_generation of the process that made it
 
     cdef int require_own(self) except -1
-
+    cdef bint is_terminated(self) noexcept
+    cdef void note_terminated(self, bint value) noexcept
     cdef int renew(self) except -1
 
 
@@ -223,7 +231,6 @@ cdef struct RunCounts:
     int64_t timed           # so many of them were timed; each other one counts as long as the one timed before it
     int64_t nanoseconds     # of all
     int64_t longest         # nanoseconds, of those that were timed
-    int64_t last            # the same of the last of them
     int64_t timeouts
     int64_t cancelled
     int64_t bytes_in

@@ -80,6 +80,7 @@ include "_core.src/text.pxi"      # names and paths, from Python to C and back
 include "_core.src/library.pxi"   # load_library(): from a shared library to the function table
 include "_core.src/logging.pxi"   # ORT's messages, from any thread to logging.getLogger("ortx")
 include "_core.src/env.pxi"       # OrtEnv: configure(), made once, never released
+include "_core.src/terminated.pxi" # which run options their user has terminated
 include "_core.src/interrupt.pxi" # Ctrl-C in a run of the main thread
 include "_core.src/dtype.pxi"     # element types: ORT's, ONNX's and numpy's words for them
 include "_core.src/zipmap.pxi"    # the dictionaries that end a classifier, made of the tensor behind them

@@ -344,16 +344,6 @@ def test_after_a_signal_between_two_runs_the_next_one_is_not_ended(session):
 
 
 @needs_signals
-def test_ctrl_c_is_heard_again_after_others_had_the_signal(session):
-    asyncio.run(asyncio.sleep(0))  # which sets a handler, and Python's again
-    assert session.run([ZERO, LONG])["y"].tolist() == [LONG]  # it is looked at after a long run
-    timer = interrupt_soon()
-    with pytest.raises(KeyboardInterrupt):
-        session.run([ZERO, ENDLESS])
-    timer.join()
-
-
-@needs_signals
 def test_a_handler_that_raises_nothing_does_not_disturb_the_run(session, monkeypatch):
     seen = []
 

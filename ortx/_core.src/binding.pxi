@@ -189,7 +189,7 @@ cdef class IOBinding:
 
     cdef OrtStatus* call_without_gil(self, NativeSession native, const OrtRunOptions* native_options) noexcept:
         cdef OrtStatus* status
-        cdef int64_t time = 0
+        cdef int64_t time
         cdef RunCounts* counts = &self.session.counts
         cdef Pace* pace = &self.pace if native_options == default_run_options else &self.other_pace
         if native.may_be_brief and pace == &self.other_pace and is_known_brief(pace):
@@ -197,9 +197,9 @@ cdef class IOBinding:
             with nogil:
                 status = api.RunWithBinding(native.handle, native_options, self.handle)
             return status
-        native_options = begin_interruptible(native_options, counts)
+        time = clock_ns()
+        native_options = begin_interruptible(native_options, time)
         with nogil:
-            time = clock_ns()
             if native.run_lock != NULL:
                 status = binding_run_alone(native.run_lock, native.handle, native_options, self.handle, &time)
             else:

@@ -1,53 +1,81 @@
 # Ctrl-C while the main thread is in a run: the run is ended between two kernels, and KeyboardInterrupt is raised.
 #
 # Python's own handler of SIGINT only notes the signal; what it means is looked at once the run is over. So ortx's
-# stands before it, passes the signal on, and has the run ended. It is put there only while Python's
+# stands in its place, notes the signal as Python's does, and has the run ended. It is put there only while Python's
 # `default_int_handler` is what the signal means, and gone as soon as anybody calls `signal.signal`: whoever has another
 # meaning for the signal may want the run to go on. Other threads' runs go on, unless they have the same run options.
+#
+# It takes the place of Python's own handler alone, never of another library's, and calls none: such a library may have
+# saved ortx's handler in order to call it, and if that called the library's, neither would ever return.
 
 cdef extern from *:
     """
-    #ifdef _WIN32
     static OrtRunOptions* volatile ortx_options_in_run;
     static volatile int ortx_is_stopped;
-    static int ortx_pass_interrupts_on(void (*stop)(void)) { (void)stop; return 0; }
+    static volatile int ortx_is_noted;
+    static unsigned long ortx_main_thread;
+    #ifdef _WIN32
+    static int ortx_is_listening(void) { return 0; }
+    static void ortx_listen(void (*stop)(void), PyCFunction of_python) { (void)stop; (void)of_python; }
     #else
+    #include <dlfcn.h>
     #include <errno.h>
-    #include <pthread.h>
     #include <signal.h>
-    static OrtRunOptions* volatile ortx_options_in_run;
-    static volatile sig_atomic_t ortx_is_stopped;
     static void (*ortx_stop)(void);
-    static struct sigaction ortx_pythons;  /* what was there before */
-    static pthread_t ortx_main_thread;
-    static void ortx_interrupted(int number, siginfo_t* info, void* context) {
+    static void (*ortx_pythons)(int);  /* Python's handler, once it is known; it never changes */
+    static void (*ortx_foreign)(int);  /* the last one that was found not to be Python's */
+    static void ortx_interrupted(int number) {
         const int error = errno;
-        if (ortx_pythons.sa_flags & SA_SIGINFO) ortx_pythons.sa_sigaction(number, info, context);
-        else ortx_pythons.sa_handler(number);
+        PyErr_SetInterruptEx(number);  /* all that Python's handler does */
+        ortx_is_noted = 1;
         /* The system gives the signal to the main thread unless that blocks it. Elsewhere its run may just be over. */
-        if (pthread_equal(pthread_self(), ortx_main_thread) && ortx_options_in_run != NULL) ortx_stop();
+        if (PyThread_get_thread_ident() == ortx_main_thread && ortx_options_in_run != NULL) ortx_stop();
         errno = error;
     }
-    static int ortx_pass_interrupts_on(void (*stop)(void)) {
+    static int ortx_is_listening(void) {
         struct sigaction now;
-        ortx_main_thread = pthread_self();
-        if (sigaction(SIGINT, NULL, &now) != 0) return -1;
-        if ((now.sa_flags & SA_SIGINFO) && now.sa_sigaction == ortx_interrupted) return 0;
-        if (!(now.sa_flags & SA_SIGINFO) && (now.sa_handler == SIG_DFL || now.sa_handler == SIG_IGN)) return 0;
+        return sigaction(SIGINT, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) && now.sa_handler == ortx_interrupted;
+    }
+    /* Whether a handler is Python's own: it is part of the program or library that this function of Python's is in. */
+    static int ortx_is_pythons(void (*handler)(int), PyCFunction of_python) {
+        Dl_info here, there;
+        if (handler == SIG_DFL || handler == SIG_IGN || handler == ortx_foreign) return 0;
+        if (ortx_pythons != NULL) return handler == ortx_pythons;
+        ortx_foreign = handler;
+        if (!dladdr((void*)handler, &here) || !dladdr((void*)of_python, &there)) return 0;
+        if (here.dli_fbase != there.dli_fbase) return 0;
+        ortx_foreign = NULL;
+        ortx_pythons = handler;
+        return 1;
+    }
+    static void ortx_listen(void (*stop)(void), PyCFunction of_python) {
+        struct sigaction now;
+        if (sigaction(SIGINT, NULL, &now) != 0 || (now.sa_flags & SA_SIGINFO)) return;
+        if (!ortx_is_pythons(now.sa_handler, of_python)) return;
         ortx_stop = stop;
-        ortx_pythons = now;
-        now.sa_flags |= SA_SIGINFO;
-        now.sa_sigaction = ortx_interrupted;
-        return sigaction(SIGINT, &now, NULL);
+        now.sa_handler = ortx_interrupted;
+        (void)sigaction(SIGINT, &now, NULL);
     }
     #endif
     """
+    ctypedef void* PyCFunction
     OrtRunOptions* options_in_run "ortx_options_in_run"     # of the main thread's run; NULL: there is none
     int is_stopped "ortx_is_stopped"                        # by the handler
-    int pass_interrupts_on "ortx_pass_interrupts_on"(void (*stop)() noexcept nogil) nogil
+    int is_noted "ortx_is_noted"                            # a signal that no run has looked at yet
+    unsigned long main_thread "ortx_main_thread"
+    int is_listening "ortx_is_listening"() noexcept
+    void listen "ortx_listen"(void (*stop)() noexcept nogil, PyCFunction of_python) noexcept
 
-cdef int64_t LONG_RUN = 5000000     # nanoseconds; after such a run it is worth a system call to look at the handler
-cdef unsigned long main_thread = threading.main_thread().ident
+cdef extern from "Python.h":
+    PyCFunction PyCFunction_GetFunction(object function)
+    int PyErr_SetInterruptEx(int number)
+    int PyOS_InterruptOccurred()  # and not any more
+
+# Nanoseconds. Between two runs, anybody may have set the handler: asyncio.run does, and sets Python's again. To look
+# is a system call, so it is done no more often than this: a thousandth of the time at most.
+cdef int64_t LOOK_EVERY = 200_000
+cdef int64_t looked_at = 0
+main_thread = threading.main_thread().ident
 
 
 cdef void stop_main_run() noexcept nogil:
@@ -59,41 +87,67 @@ cdef void stop_main_run() noexcept nogil:
     discard(status)
 
 
+cdef inline bint means_interrupt():
+    return _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler
+
+
 cdef void listen_for_interrupts() noexcept:
     """See that Ctrl-C ends runs of the main thread, if that is what it means at this moment."""
-    if PyThread_get_thread_ident() == main_thread and _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
-        pass_interrupts_on(stop_main_run)
+    if PyThread_get_thread_ident() == main_thread and not is_listening() and means_interrupt():
+        listen(stop_main_run, PyCFunction_GetFunction(_signal.default_int_handler))
 
 
-cdef inline const OrtRunOptions* begin_interruptible(const OrtRunOptions* options, const RunCounts* counts) noexcept:
+cdef void look_around() noexcept:
+    """Listen again if somebody else had the signal, and stop the run that begins if Ctrl-C came before it."""
+    global is_noted
+    is_noted = False  # before looking: one that comes from now on finds `options_in_run`, and stops the run itself
+    if not is_listening():
+        if not means_interrupt():
+            return
+        listen(stop_main_run, PyCFunction_GetFunction(_signal.default_int_handler))
+    if PyOS_InterruptOccurred():
+        PyErr_SetInterruptEx(_signal.SIGINT)  # for Python to raise it
+        stop_main_run()
+
+
+cdef inline const OrtRunOptions* begin_interruptible(const OrtRunOptions* options, int64_t now) noexcept:
     """Return what to run with in place of `options`; `end_interruptible` has to follow."""
-    global options_in_run
+    global options_in_run, looked_at
     if PyThread_get_thread_ident() != main_thread:
         return options
-    if counts.last >= LONG_RUN:
-        listen_for_interrupts()
     if options == default_run_options:
         options = main_run_options
     options_in_run = <OrtRunOptions*>options
+    if is_noted or now - looked_at >= LOOK_EVERY:
+        looked_at = now
+        look_around()
     return options
 
 
 cdef inline void end_interruptible(const OrtRunOptions* options) noexcept:
-    global options_in_run, is_stopped
-    cdef OrtStatus* status
+    global options_in_run
     if PyThread_get_thread_ident() == main_thread:
         options_in_run = NULL
         if is_stopped:
-            is_stopped = False
-            status = api.RunOptionsUnsetTerminate(<OrtRunOptions*>options)
-            discard(status)
+            allow_main_runs(options)
+
+
+cdef void allow_main_runs(const OrtRunOptions* options) noexcept:
+    """Undo what the handler has done; not what the user has, with `RunOptions.terminate`."""
+    global is_stopped
+    cdef OrtStatus* status
+    is_stopped = False
+    if not is_terminated(options):
+        status = api.RunOptionsUnsetTerminate(<OrtRunOptions*>options)
+        discard(status)
 
 
 def _note_main_thread() -> None:
     """Note, in a forked child, which thread is the main one: that which has forked."""
-    global main_thread, options_in_run
+    global main_thread, options_in_run, is_stopped
     main_thread = threading.main_thread().ident
     options_in_run = NULL
+    is_stopped = False
 
 
 if hasattr(os, "register_at_fork"):

@@ -126,12 +126,14 @@ cdef class RunOptions:
     def __cinit__(self):
         self.handle = NULL
         self.born = fork_generation
-        self.is_terminated = False
+        self.terminated.options = NULL
 
     def __init__(self):
         raise TypeError("RunOptions cannot be made directly; use ortx.run_options(...)")
 
     def __dealloc__(self):
+        if self.is_terminated():
+            self.note_terminated(False)
         if self.handle != NULL and self.born == releasing_generation:
             live_handles.run_options -= 1
             api.ReleaseRunOptions(self.handle)
@@ -193,7 +195,7 @@ cdef class RunOptions:
         Stands for ``RunOptionsSetTerminate``.
         """
         self.require_own()
-        self.is_terminated = True
+        self.note_terminated(True)
         check(api.RunOptionsSetTerminate(self.handle))
         if self.derived:
             for run in self.derived:  # no Python code runs here, so the set does not change
@@ -202,8 +204,18 @@ cdef class RunOptions:
     def reset_terminate(self) -> None:
         """Allow runs again after `terminate`. Stands for ``RunOptionsUnsetTerminate``."""
         self.require_own()
-        self.is_terminated = False
+        self.note_terminated(False)
         check(api.RunOptionsUnsetTerminate(self.handle))
+
+    cdef inline bint is_terminated(self) noexcept:
+        return self.terminated.options != NULL
+
+    cdef void note_terminated(self, bint value) noexcept:
+        lock_stops()
+        delist_terminated(&self.terminated)
+        if value:
+            enlist_terminated(&self.terminated, self.handle)
+        unlock_stops()
 
     def add_config_entry(self, key: str, value: str) -> None:
         """Set an entry of ONNX Runtime's run configuration, such as ``"memory.enable_memory_arena_shrinkage"``.
@@ -233,6 +245,8 @@ cdef class RunOptions:
         cdef OrtRunOptions* made = own_run_options(self)
         release_own_run_options(self.handle)
         self.handle = made
+        if self.is_terminated():
+            self.note_terminated(True)
         return 0
 
     def set(self, table: Mapping[str, object] | None = None, /, **keywords) -> None:
@@ -331,7 +345,7 @@ cdef OrtRunOptions* own_run_options(RunOptions copied) except NULL:
         check(api.RunOptionsGetRunLogVerbosityLevel(copied.handle, &level))
         check(api.RunOptionsSetRunLogVerbosityLevel(made, level))
         add_entries(made, copied.entries)
-        if copied.is_terminated:
+        if copied.is_terminated():
             check(api.RunOptionsSetTerminate(made))
     except BaseException:
         release_own_run_options(made)

@@ -36,7 +36,6 @@ cdef inline void note_run(Pace* pace, RunCounts* counts, int64_t nanoseconds, Or
 cdef inline void count_time(RunCounts* counts, int64_t nanoseconds) noexcept:
     counts.timed += 1
     counts.nanoseconds += nanoseconds
-    counts.last = nanoseconds
     if nanoseconds > counts.longest:
         counts.longest = nanoseconds
 
@@ -53,9 +52,9 @@ cdef inline OrtStatus* run_at_pace(
         with nogil:
             status = frame_run(frame, session, run_options)
         return status
-    run_options = begin_interruptible(run_options, counts)
+    time = clock_ns()
+    run_options = begin_interruptible(run_options, time)
     with nogil:
-        time = clock_ns()
         status = frame_run(frame, session, run_options)
         time = clock_ns() - time
     end_interruptible(run_options)

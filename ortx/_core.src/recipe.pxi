@@ -46,7 +46,8 @@ def _run_options_again(tag, log_severity_level, log_verbosity_level, entries, is
 
 def _recipe_of_run_options(RunOptions options) -> tuple[object, ...]:
     return _run_options_again, (
-        options.tag, options.log_severity_level, options.log_verbosity_level, options.entries, options.is_terminated)
+        options.tag, options.log_severity_level, options.log_verbosity_level, options.entries,
+        options.is_terminated())
 
 
 def _outputs_again(names, values) -> Outputs:

@@ -114,7 +114,7 @@ cdef int attach_options(PendingRun run) except -1:
         if run.run_options.derived is None:
             run.run_options.derived = set()
         run.run_options.derived.add(run)
-        if run.run_options.is_terminated:
+        if run.run_options.is_terminated():
             check(api.RunOptionsSetTerminate(run.job.own_options))
     return 0
 

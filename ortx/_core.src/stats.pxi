@@ -4,7 +4,7 @@
 cdef inline int run_frame(Session session, Frame* frame, const OrtRunOptions* native_options) except -1:
     """Make the native call of `run` and `run_into`; `close` waits for it."""
     cdef OrtStatus* status
-    cdef int64_t time = 0
+    cdef int64_t time
     if session.is_closed and session.is_forked:  # by what has converted an input
         frame_abandon(frame)
     cdef NativeSession native = session.start_call()
@@ -15,9 +15,9 @@ cdef inline int run_frame(Session session, Frame* frame, const OrtRunOptions* na
             &session.pace if native_options == default_run_options else &session.other_pace, &session.counts, frame,
             native.handle, native_options)
     else:
-        native_options = begin_interruptible(native_options, &session.counts)
+        time = clock_ns()
+        native_options = begin_interruptible(native_options, time)
         with nogil:
-            time = clock_ns()
             if native.run_lock != NULL:
                 status = frame_run_alone(native.run_lock, frame, native.handle, native_options, &time)
             else:
