@@ -136,15 +136,17 @@ class SessionPool:
         inputs: Mapping[str, object] | Sequence[object],
         output_names: Sequence[str] | None = None,
         run_options: _core.RunOptions | None = None,
+        *,
+        timeout: float | None = None,
     ) -> _core.Outputs:
         """Run the model in one of the sessions.
 
-        `inputs`, `output_names`, `run_options`, the outputs and the errors are those of `Session.run`. Safe to call
-        from any thread.
+        `inputs`, `output_names`, `run_options`, `timeout`, the outputs and the errors are those of `Session.run`. Safe
+        to call from any thread.
         """
         session, is_free = self._take()
         try:
-            return session.run(inputs, output_names, run_options)
+            return session.run(inputs, output_names, run_options, timeout=timeout)
         finally:
             if is_free:
                 self._free.append(session)
@@ -154,15 +156,17 @@ class SessionPool:
         inputs: Mapping[str, object] | Sequence[object],
         outputs: Mapping[str, object] | Sequence[object],
         run_options: _core.RunOptions | None = None,
+        *,
+        timeout: float | None = None,
     ) -> _core.Outputs:
         """Run the model in one of the sessions, and write the outputs into buffers of the caller's.
 
-        `inputs`, `outputs`, `run_options`, what is returned and the errors are those of `Session.run_into`. Safe to
-        call from any thread.
+        `inputs`, `outputs`, `run_options`, `timeout`, what is returned and the errors are those of `Session.run_into`.
+        Safe to call from any thread.
         """
         session, is_free = self._take()
         try:
-            return session.run_into(inputs, outputs, run_options)
+            return session.run_into(inputs, outputs, run_options, timeout=timeout)
         finally:
             if is_free:
                 self._free.append(session)

@@ -334,6 +334,29 @@ def test_ctrl_c_ends_a_run_of_the_main_thread_and_gives_its_session_back(into):
         assert run(3)["y"].tolist() == [3]
 
 
+@pytest.mark.parametrize("options", [{}, {"concurrent_runs": False}], ids=str)
+def test_calls_with_a_timeout_end_in_time_and_give_their_session_back(options):
+    with ortx.SessionPool(counting(), 2, intra_op_num_threads=1, **options) as sessions:
+        stop = ortx.run_options()
+        futures = [sessions.submit([[0.0], 1 << 40], run_options=stop) for _ in range(2)]  # none is free
+        y = np.zeros(1, np.float32)
+        for call in (
+            lambda count, timeout: sessions.run([[0.0], count], timeout=timeout),
+            lambda count, timeout: sessions.run_into([[0.0], count], {"y": y}, timeout=timeout),
+        ):
+            with pytest.raises(ortx.RunTimeout):
+                call(1 << 40, 0.02)
+            with pytest.raises(ortx.InvalidType, match="timeout"):
+                call(1, "1")
+        assert len(sessions._free) == 0
+        stop.terminate()
+        assert all(isinstance(future.exception(SECONDS), ortx.RunCancelled) for future in futures)
+        assert wait_until(lambda: len(sessions._free) == 2)
+        assert sessions.run([[0.0], 2], timeout=SECONDS)["y"].tolist() == [2.0]
+        assert sessions.run_into([[0.0], 3], {"y": y}, timeout=SECONDS)["y"] is y
+        assert len(sessions._free) == 2
+
+
 def test_run_async_awaits_that_of_a_session_and_gives_it_back():
     class Standin:
         def __init__(self) -> None:
