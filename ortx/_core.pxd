@@ -159,7 +159,7 @@ cdef class RunOptions:
     cdef OrtRunOptions* handle
     cdef Terminated terminated
     cdef dict entries               # config entries as bytes; None: none. They cannot be read back
-    cdef set derived                # PendingRun: runs with a copy of these options; None: never any
+    cdef set runs                   # PendingRun: those with these options, or a copy of them; None: never any
     cdef int born                   # fork_generation of the process that made it
 
     cdef int require_own(self) except -1
@@ -192,7 +192,16 @@ cdef class PrepackedWeights:
 
 
 cdef struct RunLock:
-    PyThread_type_lock held         # while a run is in progress
+    bint is_held                    # a run is in progress
+
+cdef struct Turn:
+    # Of a run that waits until the one in progress has ended; on the stack of its thread.
+    RunLock* lock
+    const OrtRunOptions* options
+    PyThread_type_lock wake         # released when the state changes
+    int state
+    Turn* before
+    Turn* after
 
 
 cdef class ModelBuffer:
@@ -288,6 +297,7 @@ cdef enum:                          # why a run was stopped
     NOT_STOPPED
     STOPPED_BY_DEADLINE
     STOPPED_BY_CALLER               # its task was cancelled, or a signal's handler raised
+    STOPPED_BY_OPTIONS              # `RunOptions.terminate` was called
     STOPPED_BY_EXIT                 # of the interpreter, whose event loops do not look any more
 
 cdef struct Job:
@@ -327,6 +337,7 @@ cdef struct RunQueue:
     JobList outside                 # what waits for room
     Worker* idle                    # the last to fall asleep first
     int workers                     # threads that look at this, started or about to be
+    int busy_workers                # those that are running a job
     int most_workers
     Py_ssize_t queued               # places taken, by `jobs` or for what is about to come
     Py_ssize_t most_queued

@@ -96,7 +96,7 @@ include "_core.src/admit.pxi"     # any Python object -> an array that fits an i
 include "_core.src/memory.pxi"    # OrtMemoryInfo: where memory is
 include "_core.src/tensor.pxi"    # ortx.Tensor: an array that can be bound
 include "_core.src/feed.pxi"      # any Python object -> what an input of any type takes
-include "_core.src/options.pxi"   # OrtSessionOptions and OrtRunOptions
+include "_core.src/options.pxi"   # OrtSessionOptions
 include "_core.src/providers.pxi" # execution providers: appending them to the options
 include "_core.src/customop.pxi"  # custom-op libraries: loading them, and registering them in the options
 include "_core.src/weights.pxi"   # prepacked weights and shared initializers
@@ -112,6 +112,7 @@ include "_core.src/native.pxi"    # OrtSession: made of a model and options, and
 include "_core.src/workers.pxi"   # the queue of a session's runs, and the threads that run them
 include "_core.src/stats.pxi"     # Session.stats(): what a session has done; and the run that is counted
 include "_core.src/deadlines.pxi" # the thread that stops runs whose time is over
+include "_core.src/runoptions.pxi" # OrtRunOptions, and what `terminate` stops
 include "_core.src/runs.pxi"      # a run with all that it needs: begun, received, put away
 include "_core.src/async.pxi"     # submitted and awaited runs: futures, event loops, the end of the process
 include "_core.src/blocking.pxi"  # calls with a timeout

@@ -145,6 +145,7 @@ cdef extern from "ortx_capi.h" nogil:
         const char* code_location, const char* message) noexcept nogil
 
     ctypedef struct OrtApi:
+        OrtStatus* (*CreateStatus)(OrtErrorCode code, const char* msg) noexcept nogil
         OrtErrorCode (*GetErrorCode)(const OrtStatus* status) noexcept nogil
         const char* (*GetErrorMessage)(const OrtStatus* status) noexcept nogil
         OrtStatus* (*CreateEnvWithCustomLogger)(

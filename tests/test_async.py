@@ -877,6 +877,45 @@ print([future.result(60)[0][0] == i + 1 for i, future in enumerate(futures)] == 
         assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
 
 
+def test_a_run_that_is_submitted_while_another_one_is_converted_does_not_take_its_worker():
+    options, inner = ortx.run_options(), []
+
+    class Submitting:
+        def __array__(self, *arguments: object, **keywords: object) -> np.ndarray:
+            inner.append(session.submit([[0.0], ENDLESS], run_options=options))
+            return np.zeros(1, np.float32)
+
+    with opened(max_concurrency=2) as session:
+        value_of(session.submit([[0.0], 1]))
+        assert wait_until(lambda: session.running == 0)
+        time.sleep(0.05)  # until its worker sleeps
+        try:
+            outer = session.submit([Submitting(), 1])
+            assert value_of(outer) == 1
+            assert not inner[0].done()
+        finally:
+            options.terminate()
+        assert isinstance(inner[0].exception(SECONDS), ortx.RunCancelled)
+
+
+def test_threads_that_have_nothing_to_do_take_no_processor_time(run_python, tmp_path):
+    (tmp_path / "counting.onnx").write_bytes(COUNTING)
+    code = """
+import asyncio, sys, time
+import ortx
+session = ortx.session(sys.argv[1], max_concurrency=3, intra_op_num_threads=1)
+[future.result() for future in [session.submit([[0.0], 1000]) for _ in range(30)]]
+asyncio.run(session.run_async([[0.0], 1], timeout=3600))
+session.run([[0.0], 1], timeout=3600)
+time.sleep(0.2)
+used = time.process_time()
+time.sleep(1)
+print(time.process_time() - used < 0.5)
+"""
+    done = run_python(code, tmp_path / "counting.onnx")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
+
+
 # --- messages
 
 
@@ -947,7 +986,7 @@ ENDINGS = {
         "session.submit([[0.0], 2**62], None, options).add_done_callback(show)\n"
         "atexit.register(options.terminate)",
         0,
-        "Exiting due to terminate flag being set to true.",
+        "terminate flag",  # whether it had begun or not
     ),
     "sys.exit says 3": (PREPARE + "begin().add_done_callback(show); sys.exit(3)", 3, "done\n"),
     "os._exit says 4": (PREPARE + "begin(2**62).add_done_callback(show); os._exit(4)", 4, ""),

@@ -120,9 +120,7 @@ for _ in range(3):
     time.sleep(0.001)
     print(interrupted(session))
 """
-    assert in_process(code) == [
-        word for number in (1, 2, 3) for word in ("deaf", str(number), "KeyboardInterrupt")
-    ]
+    assert in_process(code) == [word for number in (1, 2, 3) for word in ("deaf", str(number), "KeyboardInterrupt")]
 
 
 def test_the_first_run_is_ended_after_another_thread_has_opened_the_session(in_process):
@@ -195,6 +193,38 @@ print(outcome(run, 2**62))
 print(outcome(run, 2))  # Ctrl-C alone leaves nothing behind
 """
     assert in_process(code) == ["RunCancelled", "KeyboardInterrupt", "2.0"]
+
+
+@pytest.mark.parametrize("kind", ["a call", "a submitted run"])
+def test_ctrl_c_ends_the_wait_of_close_but_not_the_runs(in_process, kind):
+    code = f"""
+from ortx import _core
+session, options, ends = opened(), ortx.run_options(), []
+def call():
+    ends.append(outcome(session.run, [[0.0], 2**62], run_options=options))
+if {kind == "a call"}:
+    thread = threading.Thread(target=call)
+    thread.start()
+else:
+    session.submit([[0.0], 2**62], run_options=options).add_done_callback(lambda f: ends.append("RunCancelled"))
+interrupt_when_running(session)
+deaf = threading.Timer(10, options.terminate)
+deaf.start()
+for _ in range(2):
+    print(outcome(session.close), session.closed, session.running, _core._live_handles()["session"])
+    print(outcome(session.run, [[0.0], 1]), len(ends))
+    interrupt_when_running(session)
+    time.sleep(0.001)
+print(outcome(session.close), len(ends))
+deaf.cancel()
+options.terminate()
+session.close()
+while not ends:
+    time.sleep(0.001)
+print(session.running, _core._live_handles()["session"], *ends)
+"""
+    once = ["KeyboardInterrupt", "True", "1", "1", "SessionClosed", "0"]
+    assert in_process(code) == [*once, *once, "KeyboardInterrupt", "0", "0", "0", "RunCancelled"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork, which Windows does not have")

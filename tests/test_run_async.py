@@ -9,6 +9,7 @@ import inspect
 import os
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -286,6 +287,68 @@ def test_who_waits_for_room_can_be_cancelled_and_can_time_out(run):
         assert session.running == 0
 
 
+@pytest.mark.parametrize("how", ["timeout", "cancel", "terminate"])
+def test_a_run_that_leaves_the_queue_gives_its_place_to_others(run, how):
+    async def leave(session: ortx.Session) -> None:
+        options = ortx.run_options()
+        task = asyncio.ensure_future(
+            session.run_async([ZERO, 1], None, options, timeout=0.02 if how == "timeout" else None)
+        )
+        await until(lambda: session.stats().queued == 1)
+        if how == "cancel":
+            task.cancel()
+        elif how == "terminate":
+            options.terminate()
+        with pytest.raises((ortx.RunTimeout, ortx.RunCancelled, asyncio.CancelledError)):
+            await task
+
+    async def check(session: ortx.Session) -> None:
+        stop = ortx.run_options()
+        busy = asyncio.ensure_future(session.run_async([ZERO, ENDLESS], None, stop))
+        await until(lambda: session.stats().in_flight == 1)
+        for _ in range(4):
+            await leave(session)
+        last = [asyncio.ensure_future(session.run_async([ZERO, count])) for count in range(2)]
+        await until(lambda: session.running == 3)  # both are in the queue, nobody waits outside
+        stop.terminate()
+        assert type((await asyncio.gather(busy, return_exceptions=True))[0]) is ortx.RunCancelled
+        assert [(await task)[0].item() for task in last] == [0, 1]
+
+    with opened(max_queued_runs=2) as session:
+        run(check(session))
+
+
+@pytest.mark.parametrize("first", ["cancelled", "admitted"])
+def test_a_place_that_is_given_to_a_cancelled_task_is_not_lost(run, first):
+    """The task is cancelled in the same turn of the loop in which it is told that it has its place, or just before."""
+
+    async def check(session: ortx.Session) -> None:
+        options = [ortx.run_options() for _ in range(2)]
+        tasks = [asyncio.ensure_future(session.run_async([ZERO, ENDLESS], None, each)) for each in options]
+        await until(lambda: session.running == 2)
+        outside = asyncio.ensure_future(session.run_async([ZERO, 3]))
+        await until(lambda: session.stats().queued == 2)
+        if first == "cancelled":
+            outside.cancel()
+        options[0].terminate()
+        assert wait_until(lambda: session.stats().queued == 0)  # this holds the loop up
+        time.sleep(0.05)  # until it was told
+        if first == "admitted":
+            asyncio.get_running_loop().call_soon(outside.cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await outside
+        again = asyncio.ensure_future(session.run_async([ZERO, 4]))
+        await until(lambda: session.running == 2)  # it has a place in the queue
+        options[1].terminate()
+        found = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(outcome) for outcome in found] == [ortx.RunCancelled] * 2
+        assert (await again)[0].item() == 4
+        assert session.stats().cancelled == (3 if first == "cancelled" else 2)
+
+    with opened(max_queued_runs=1) as session:
+        run(check(session))
+
+
 # --- cancelled tasks
 
 
@@ -434,6 +497,56 @@ def test_terminate_ends_awaited_runs_with_these_options_and_a_timeout_ends_one_a
 
     with opened(max_concurrency=4) as session:
         run(check(session))
+
+
+def test_terminate_ends_runs_that_have_not_begun_at_once(run):
+    async def check(session: ortx.Session) -> None:
+        stop, options = ortx.run_options(), ortx.run_options()
+        busy = asyncio.ensure_future(session.run_async([ZERO, ENDLESS], None, stop))
+        await until(lambda: session.stats().in_flight == 1)
+        queued = session.submit([ZERO, 1], run_options=options)
+        # The first has a place in the queue; the others wait for one, among them a thread.
+        tasks = [asyncio.ensure_future(session.run_async([ZERO, 1], None, options)) for _ in range(3)]
+        other = asyncio.ensure_future(session.run_async([ZERO, 2]))
+        thread = asyncio.ensure_future(asyncio.to_thread(session.submit, [ZERO, 1], run_options=options))
+        await until(lambda: session.stats().queued == 6)
+        options.terminate()
+        found = await asyncio.gather(*tasks, thread, return_exceptions=True)
+        assert [type(outcome) for outcome in found] == [ortx.RunCancelled] * 4
+        assert isinstance(queued.exception(SECONDS), ortx.RunCancelled)
+        # Later ones do not wait for their turn either.
+        with pytest.raises(ortx.RunCancelled):
+            await session.run_async([ZERO, 1], None, options)
+        assert isinstance(session.submit([ZERO, 1], run_options=options).exception(SECONDS), ortx.RunCancelled)
+        await until(lambda: session.running == 2)
+        assert session.stats().cancelled == 7
+        stop.terminate()
+        assert type((await asyncio.gather(busy, return_exceptions=True))[0]) is ortx.RunCancelled
+        assert (await other)[0].item() == 2
+
+    with opened(max_queued_runs=2) as session:
+        run(check(session))
+
+
+@pytest.mark.parametrize("way", ["run_async", "run", "run_into", "submit"])
+def test_terminate_is_heeded_while_inputs_are_converted(run, session, way):
+    options = ortx.run_options()
+
+    class Terminating:
+        def __array__(self, *arguments: Any, **keywords: Any) -> np.ndarray:
+            options.terminate()
+            return ZERO
+
+    inputs = [Terminating(), ENDLESS]
+    calls = {
+        "run_async": lambda: run(session.run_async(inputs, None, options)),
+        "run": lambda: session.run(inputs, None, options, timeout=SECONDS),
+        "run_into": lambda: session.run_into(inputs, [None], options, timeout=SECONDS),
+        "submit": lambda: session.submit(inputs, None, options).result(SECONDS),
+    }
+    with pytest.raises(ortx.RunCancelled):
+        calls[way]()
+    assert session.running == 0
 
 
 # --- loops, threads, close

@@ -17,26 +17,24 @@ cdef object submit_run(Session session, inputs, output_names, run_options):
     global unfinished_runs
     cdef PendingRun run = new_run("submit", session, None, run_options, None, False)
     from .futures import RunFuture
-    start_threads("submit", for_loops=False)
-    ensure_worker(run.job.queue, "ortx-worker")
-    run.job.waiter = closed_lock()
     try:
-        if not reserve_room(run.job.queue, &run.job):
-            wait_for_room(run)
-    finally:
-        free_waiter(&run.job)
-    try:
-        marshal_pending(run, inputs, output_names)
-        run.future = future = RunFuture()
-        future.set_running_or_notify_cancel()  # it can be terminated, but not taken back
-        unfinished_runs += 1
+        start_threads("submit", for_loops=False)
+        wait_for_room(run)
         try:
-            begin_run(run)
+            ensure_worker(run.job.queue, "ortx-worker")
+            marshal_pending(run, inputs, output_names)
+            run.future = future = RunFuture()
+            future.set_running_or_notify_cancel()  # it can be terminated, but not taken back
+            unfinished_runs += 1
+            try:
+                begin_run(run)
+            except BaseException:
+                unfinished_runs -= 1
+                raise
         except BaseException:
-            unfinished_runs -= 1
+            return_room(run.job.queue)
             raise
     except BaseException:
-        return_room(run.job.queue)
         put_away(run)
         raise
     return future
@@ -44,16 +42,23 @@ cdef object submit_run(Session session, inputs, output_names, run_options):
 
 cdef int wait_for_room(PendingRun run) except -1:
     """Wait until the queue has a place for a run; with Ctrl-C, until nobody counts on it any more."""
+    run.job.waiter = closed_lock()
     try:
-        wait_interruptibly(run.job.waiter)
+        if not reserve_room(run.job.queue, &run.job):
+            wait_interruptibly(run.job.waiter)
     except BaseException:
         lock_runs()
         if run.job.state == JOB_OUTSIDE:
             remove_job(&run.job.queue.outside, &run.job)
-        else:
+        elif run.job.state == JOB_ADMITTED:
             free_room(run.job.queue)
+        run.job.state = JOB_ENDED
         unlock_runs()
         raise
+    finally:
+        free_waiter(&run.job)
+    if run.job.state == JOB_ENDED:  # its options were terminated
+        raise failure_of(run)
     return 0
 
 
@@ -253,12 +258,12 @@ async def _run_awaited(Session session, IOBinding binding or None, inputs, outpu
     cdef PendingRun run = new_run("run_async", session, binding, run_options, timeout, True)
     try:
         join_loop(run)
-        ensure_worker(run.job.queue, "ortx-worker")
         if not reserve_room(run.job.queue, &run.job):
             hold(run)
             await _come_back(run)
             run.future = run.inbox.loop.create_future()
         try:
+            ensure_worker(run.job.queue, "ortx-worker")
             marshal_pending(run, inputs, output_names)
             begin_run(run)
         except BaseException:
@@ -305,6 +310,20 @@ cdef inline Py_ssize_t count_pending_runs(Session session) noexcept:
     return 0 if session.queue == NULL or session.queue.generation != fork_generation else session.queue.pending
 
 
+cdef int wait_for_running_calls(Session session) except -1:
+    """Wait until no native call of the session is in progress; no new one may begin meanwhile."""
+    if session.running_calls == 0:
+        return 0
+    if session.drained == NULL:
+        session.drained = PyThread_allocate_lock()
+        if session.drained == NULL:
+            raise MemoryError()
+        PyThread_acquire_lock(session.drained, WAIT_LOCK)  # free so far; end_call opens it
+    wait_interruptibly(session.drained)
+    PyThread_release_lock(session.drained)  # for the next one who waits
+    return 0
+
+
 cdef int wait_for_pending_runs(Session session) except -1:
     """Wait until ORT works on none of the session's submitted runs; no new one may begin meanwhile."""
     cdef RunQueue* queue = session.queue
@@ -317,8 +336,7 @@ cdef int wait_for_pending_runs(Session session) except -1:
         PyThread_acquire_lock(queue.drained, WAIT_LOCK)  # free so far; the last run to end opens it
     unlock_runs()
     if waits:
-        with nogil:
-            PyThread_acquire_lock(queue.drained, WAIT_LOCK)
+        wait_interruptibly(queue.drained)
         PyThread_release_lock(queue.drained)  # for the next one who waits
     end_workers(queue)
     # Those that still wait for their future keep the native session alive, which is to be released now.

@@ -46,10 +46,11 @@ cdef Outputs run_and_wait(PendingRun run):
 
 cdef int run_here(PendingRun run) except -1:
     cdef NativeSession native
-    attach_options(run)
+    refuse_late(run)
     native = run.session.start_call() if run.binding is None else counted_call(run)
     enter_session(run, native)
     run.job.state = JOB_RUNNING
+    heed_options(run)
     with nogil:
         run_job(&run.job)
         clear_deadline(&run.job)  # it has ended: nobody may stop it any more
@@ -68,11 +69,11 @@ cdef int run_elsewhere(PendingRun run) except -1:
     global helper_queue
     if helper_queue == NULL or helper_queue.generation != fork_generation:
         helper_queue = make_queue(most_workers=1 << 20, most_queued=1 << 40)
-    ensure_worker(helper_queue, "ortx-helper")
     run.job.queue = helper_queue
     run.job.waiter = closed_lock()
     reserve_room(helper_queue, &run.job)
     try:
+        ensure_worker(helper_queue, "ortx-helper")
         queue_run(run)
     except BaseException:
         return_room(helper_queue)

@@ -140,6 +140,8 @@ cdef void stop_job(Job* job, int stopped_by) noexcept nogil:
     cdef OrtStatus* status
     if job.state == JOB_ENDED or job.stopped_by != NOT_STOPPED:
         return
+    if stopped_by == STOPPED_BY_OPTIONS and job.state in (JOB_NEW, JOB_ADMITTED):
+        return  # its caller has it, and looks at the options when all is ready
     job.stopped_by = stopped_by
     if job.state == JOB_QUEUED:
         take_back(job)
@@ -150,6 +152,9 @@ cdef void stop_job(Job* job, int stopped_by) noexcept nogil:
     elif job.own_options != NULL:
         status = api.RunOptionsSetTerminate(job.own_options)
         discard(status)
+        lock_stops()
+        end_waits(job.own_options)
+        unlock_stops()
 
 
 def _watch_deadlines() -> None:

@@ -23,7 +23,7 @@ cdef class NativeSession:
             api.ReleaseSession(self.handle)
             if self.is_large:
                 ortx_trim_heap()
-        free_run_lock(self.run_lock)
+        free(self.run_lock)
 
 
 @cython.final
@@ -309,21 +309,6 @@ cdef bint is_complete_profile(str file) except -1:
             return profile.read().rstrip().endswith(b"]")
     except OSError as error:
         raise FileError(f"end_profiling: cannot read {file!r}, which was just written: {error}") from None
-
-
-cdef int wait_for_running_calls(Session session) except -1:
-    """Wait until no native call of the session is in progress; no new one may begin meanwhile."""
-    if session.running_calls == 0:
-        return 0
-    if session.drained == NULL:
-        session.drained = PyThread_allocate_lock()
-        if session.drained == NULL:
-            raise MemoryError()
-        PyThread_acquire_lock(session.drained, WAIT_LOCK)  # free so far; end_call opens it
-    with nogil:
-        PyThread_acquire_lock(session.drained, WAIT_LOCK)
-    PyThread_release_lock(session.drained)  # for the next one who waits
-    return 0
 
 
 cdef int add_custom_op_library(Session session, path_or_library) except -1:

@@ -32,6 +32,10 @@ cdef PendingRun new_run(
     run.job.home = run.job.queue = session_queue(session)
     if can_be_stopped_alone:
         run.job.options = run.job.own_options = own_run_options(run_options)
+    if run.run_options is not None:
+        if run.run_options.runs is None:
+            run.run_options.runs = set()
+        run.run_options.runs.add(run)
     try:
         set_deadline(&run.job, run.job.deadline)
         if binding is not None:
@@ -85,12 +89,13 @@ cdef int begin_run(PendingRun run) except -1:
 
 cdef int queue_run(PendingRun run) except -1:
     """Queue a run that has a place in the queue. No Python code runs here, or the session might be closed."""
-    attach_options(run)
+    refuse_late(run)
     run.native = run.session.opened() if run.binding is None else run.binding.held
     run.session.opened()
     enter_session(run, run.native)
     run.session.pending_runs.add(run)
     enqueue(run.job.queue, &run.job)  # with the GIL: `close` either forbids the run or waits for it
+    heed_options(run)
     return 0
 
 
@@ -106,17 +111,20 @@ cdef inline Pace* pace_of(PendingRun run) noexcept:
     return &run.session.other_pace if run.binding is None else &run.binding.other_pace
 
 
-cdef int attach_options(PendingRun run) except -1:
-    """Let the run be stopped by its caller's options, of which it has a copy."""
+cdef int refuse_late(PendingRun run) except -1:
     if run.job.deadline <= monotonic_seconds():
-        raise counted_timeout(run)
-    if run.run_options is not None and run.job.own_options != NULL:
-        if run.run_options.derived is None:
-            run.run_options.derived = set()
-        run.run_options.derived.add(run)
-        if run.run_options.is_terminated():
-            check(api.RunOptionsSetTerminate(run.job.own_options))
+        problem = timeout_error(run, " before it began")
+        count_error(run.session, problem)
+        raise problem
     return 0
+
+
+cdef inline void heed_options(PendingRun run) noexcept:
+    """Stop a run whose options were terminated before it could be stopped by them."""
+    if run.run_options is not None and run.run_options.is_terminated():
+        lock_runs()
+        stop_job(&run.job, STOPPED_BY_OPTIONS)
+        unlock_runs()
 
 
 cdef inline int hold(PendingRun run) except -1:
@@ -162,18 +170,15 @@ cdef object failure_of(PendingRun run):
         if isinstance(problem, RunCancelled) and run.job.stopped_by == STOPPED_BY_DEADLINE:
             problem = timeout_error(run, "")
     elif run.job.session == NULL:
-        problem = timeout_error(run, " before it began")
-        if run.job.stopped_by == STOPPED_BY_CALLER:  # nobody will see it
+        if run.job.stopped_by == STOPPED_BY_DEADLINE:
+            problem = timeout_error(run, " before it began")
+        elif run.job.stopped_by == STOPPED_BY_CALLER:  # nobody will see it
             problem = RunCancelled(f"{run.function}: cancelled before it began")
+        else:
+            problem = RunCancelled(f"{run.function}: the terminate flag of its run options was set before it began")
     else:
         return None
     pace_of(run).brief_runs = 0  # the next one may not be stopped, and take longer
-    count_error(run.session, problem)
-    return problem
-
-
-cdef object counted_timeout(PendingRun run):
-    problem = timeout_error(run, " before it began")
     count_error(run.session, problem)
     return problem
 
@@ -205,8 +210,8 @@ cdef int put_away(PendingRun run) except -1:
         run.job.session = NULL
     if run.session.pending_runs is not None:
         run.session.pending_runs.discard(run)
-    if run.run_options is not None and run.run_options.derived is not None:
-        run.run_options.derived.discard(run)
+    if run.run_options is not None and run.run_options.runs is not None:
+        run.run_options.runs.discard(run)
     if run.job.own_options != NULL:
         release_own_run_options(run.job.own_options)
         run.job.options = run.job.own_options = NULL

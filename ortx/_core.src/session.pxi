@@ -416,7 +416,9 @@ cdef class Session:
 
         Calls that have not started yet raise `SessionClosed`. Closing twice is allowed; arrays that the session
         returned stay valid; names and counts can still be asked for. After a model of 1 MB or more, memory is given
-        back to the system, as `trim_memory` does it. Callable from any thread. Stands for ``ReleaseSession``.
+        back to the system, as `trim_memory` does it. If Ctrl-C ends the wait, in the main thread, the session takes no
+        calls either, nothing is released, and closing again waits again. Callable from any thread. Stands for
+        ``ReleaseSession``.
         """
         self.is_closed = True
         wait_for_running_calls(self)

@@ -5,8 +5,8 @@
 # many workers as its option `max_concurrency` says, each started when it is first needed. One lock, `runs_lock`,
 # guards all that is in this file; nobody waits for anything else while holding it.
 
-# Microseconds. A signal ends the wait for a lock, but on Windows, where one has to look.
-cdef long long LONGEST_DEAF_WAIT = 50_000 if sys.platform == "win32" else -1
+# Microseconds. A signal ends the wait for a lock, unless it comes in the moment before that, or on Windows.
+cdef long long LONGEST_DEAF_WAIT = 50_000 if sys.platform == "win32" else 500_000
 
 cdef PyThread_type_lock runs_lock = PyThread_allocate_lock()
 cdef Py_ssize_t native_runs = 0             # accepted and not ended, over all queues: the process does not exit before
@@ -29,10 +29,9 @@ cdef int wait_interruptibly(PyThread_type_lock lock) except -1:
     """Wait until a lock is released; in the main thread, run the handlers of signals meanwhile, which may raise."""
     cdef PyLockStatus status = PY_LOCK_INTR
     while status != PY_LOCK_ACQUIRED:
+        PyErr_CheckSignals()
         with nogil:
             status = PyThread_acquire_lock_timed(lock, LONGEST_DEAF_WAIT, 1)
-        if status != PY_LOCK_ACQUIRED:
-            PyErr_CheckSignals()
     return 0
 
 
@@ -136,7 +135,7 @@ cdef inline void remove_job(JobList* jobs, Job* job) noexcept nogil:
 cdef inline bint reserve_room(RunQueue* queue, Job* job) noexcept nogil:
     """Take a place in the queue; if there is none, let the job wait for one, and return False."""
     lock_runs()
-    cdef bint has_room = queue.queued < queue.most_queued and queue.outside.first == NULL
+    cdef bint has_room = queue.queued < queue.most_queued  # while others wait for room, there is none
     if has_room:
         queue.queued += 1
         job.state = JOB_ADMITTED
@@ -236,19 +235,25 @@ cdef void take_back(Job* job) noexcept nogil:
 # --- the workers ----------------------------------------------------------------------------------------------------
 
 cdef inline void run_job(Job* job) noexcept nogil:
-    cdef int64_t start = clock_ns() if job.is_timed else 0
+    cdef int64_t start
+    cdef int turn
     if job.run_lock != NULL:
-        if job.binding != NULL:
-            job.status = binding_run_alone(job.run_lock, job.session, job.options, job.binding, &job.nanoseconds)
-        else:
-            job.status = frame_run_alone(job.run_lock, job.frame, job.session, job.options, &job.nanoseconds)
-        return
+        turn = take_turn(job.run_lock, job.options, &job.stopped_by)
+        if turn == TURN_STOPPED:
+            job.session = NULL  # says that it has not run
+            return
+        if turn == TURN_LACKS_MEMORY:
+            job.status = status_without_turn(turn)
+            return
+    start = clock_ns() if job.is_timed else 0
     if job.binding != NULL:
         job.status = api.RunWithBinding(job.session, job.options, job.binding)
     else:
         job.status = frame_run(job.frame, job.session, job.options)
     if job.is_timed:
         job.nanoseconds = clock_ns() - start
+    if job.run_lock != NULL:
+        pass_turn(job.run_lock)
 
 
 cdef bint work(RunQueue* queue, Worker* me) noexcept nogil:
@@ -261,10 +266,12 @@ cdef bint work(RunQueue* queue, Worker* me) noexcept nogil:
         if job != NULL:
             remove_job(&queue.jobs, job)
             job.state = JOB_RUNNING
+            queue.busy_workers += 1
             free_room(queue)
             unlock_runs()
             run_job(job)
             lock_runs()
+            queue.busy_workers -= 1
             end_job(job)
         elif queue.should_end:
             break
@@ -294,9 +301,9 @@ def _work(address: int) -> None:
 
 
 cdef int ensure_worker(RunQueue* queue, str name) except -1:
-    """Start one more worker if none is idle and there may be more."""
+    """Start one more worker if there may be more, and the others have enough to do; the caller has its place."""
     lock_runs()
-    is_needed = queue.idle == NULL and queue.workers < queue.most_workers
+    is_needed = queue.workers - queue.busy_workers < queue.queued and queue.workers < queue.most_workers
     queue.workers += is_needed
     unlock_runs()
     if is_needed:

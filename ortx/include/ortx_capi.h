@@ -204,7 +204,7 @@ typedef void(ORTX_CALL * OrtLoggingFunction)(void* param, OrtLoggingLevel severi
 
 typedef struct OrtApi {
   /* API version 1 */
-  ORTX_SLOT(CreateStatus);
+  OrtStatus* (ORTX_CALL *CreateStatus)(OrtErrorCode code, const char* msg);
   OrtErrorCode (ORTX_CALL *GetErrorCode)(const OrtStatus* status);
   const char* (ORTX_CALL *GetErrorMessage)(const OrtStatus* status);
   ORTX_SLOT(CreateEnv);
