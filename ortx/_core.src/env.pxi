@@ -121,29 +121,6 @@ cdef int require_room_to_set_up() except -1:
     return 0
 
 
-def _import_leaves() -> None:
-    """Import what opening a session takes, on a thread of its own."""
-    import importlib
-    try:
-        begin_opening()  # no fork meanwhile: the child would inherit the locks of half an import
-        try:
-            for name in ("cpus", "externalfiles", "hazards", "operators", "providers", "valueinfo"):
-                importlib.import_module(f"ortx.{name}")
-        finally:
-            end_opening()
-    except Exception:
-        return  # who needs it imports it again, and is told
-
-
-cdef int begin_imports() except -1:
-    """Have imported what takes some milliseconds while the environment is made, which needs more, without the GIL."""
-    try:
-        start_new_thread(_import_leaves, ())
-    except RuntimeError:  # no more threads: who needs them imports them
-        return 0
-    return 0
-
-
 cdef int make_env() except -1:
     global env, env_born
     cdef OrtEnv* created = NULL
@@ -153,7 +130,6 @@ cdef int make_env() except -1:
     log_id = wanted.log_id.encode()
     log_id_characters = <const char*>PyBytes_AS_STRING(log_id)
     severity = <OrtLoggingLevel><int>wanted.log_severity_level
-    begin_imports()
     if default_run_options == NULL:
         check(api.CreateRunOptions(&default_run_options))
         check(api.CreateRunOptions(&main_run_options))
