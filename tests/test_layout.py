@@ -395,3 +395,23 @@ def test_no_thread_can_fork_while_another_makes_a_session_or_loads_a_library():
     # A fork takes this lock itself.
     assert re.search(r"with setup_lock:\n(?:\s{8}.*\n|\n)*\s{8}make_env\(\)", CODE["env.pxi"])
     assert sum(code.count("make_env()") for code in CODE.values()) == 2
+
+
+# --- threads
+
+CHANGED = re.compile(r"(?m)^\s+global (?P<names>[^#\n]+)")
+
+
+def test_every_variable_of_the_process_that_changes_stands_in_the_table_of_threads():
+    table = (PACKAGE.parent / "docs" / "threads.md").read_text(encoding="utf-8")
+    changed = {
+        name.strip() for code in CODE.values() for match in CHANGED.finditer(code) for name in match["names"].split(",")
+    }
+    assert {"api", "env", "live_handles"} - changed == {"live_handles"}  # which is changed in place
+    assert {name for name in changed if f"`{name}`" not in table} == set()
+
+
+def test_the_core_says_that_it_needs_no_gil_only_when_nothing_in_that_table_is_missing():
+    table = (PACKAGE.parent / "docs" / "threads.md").read_text(encoding="utf-8")
+    is_declared = re.search(r"freethreading_compatible\s*=\s*True", MANIFEST) is not None
+    assert is_declared == ("| missing" not in table)
