@@ -118,7 +118,7 @@ def run_dict(stack: ExitStack) -> Run:
     return lambda: session.run(inputs)
 
 
-@way("`run`, of a dict, into arrays that ortx makes")
+@way("`run`, into arrays that ortx makes")
 def run_fixed(stack: ExitStack) -> Run:
     session = opened(stack, square(X.shape))
     inputs = {"x": X}

@@ -428,7 +428,9 @@ get_reusable_executor().shutdown()
 """,
         path,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    # loky's own tracker may find a semaphore removed already, and its warning, here an error, ends the tracker.
+    assert not done.stderr or "UserWarning: resource_tracker: /loky-" in done.stderr, done.stderr
     lines = done.stdout.splitlines()
     assert lines[:2] == [str([SQUARES.tolist(), SQUARES[:1].tolist()]), str([SQUARES.tolist()] * 2)]
     assert lines[2].endswith("True")
