@@ -629,3 +629,25 @@ print(os.getpid(), code)
         "set() True",
     ]
     assert code == "7"
+
+
+def test_a_child_fetches_many_items_of_a_sequence_with_a_session_of_its_own(fork):
+    split = models.build(
+        [helper.make_node("SplitToSequence", ["x"], ["s"], axis=0)],
+        [models.tensor("x")],
+        [helper.make_tensor_sequence_value_info("s", TensorProto.FLOAT, None)],
+    )
+    assert fork(f"""
+from ortx import modelwriter
+made, write = [], modelwriter.concatenation_model
+modelwriter.concatenation_model = lambda number: made.append(os.getpid()) or write(number)
+rows = np.arange(200, dtype=np.float32).reshape(100, 2)
+def fetch():
+    with ortx.session_from_bytes({split!r}, intra_op_num_threads=1) as session:
+        return np.concatenate(session.run([rows])["s"]).tolist() == rows.tolist()
+print(fetch(), fetch(), made == [os.getpid()])
+def child():
+    print(fetch(), made[1:] == [os.getpid()])
+    return 0
+print(in_child(child), fetch(), len(made))
+""") == ["True True True", "True True", "0 True 1"]
