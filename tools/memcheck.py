@@ -36,6 +36,7 @@ NOT_SANITIZED = {
     "test_heap.py": "measures the memory of glibc's malloc, which ASan replaces",
     "test_instructions.py": "counts the instructions of an ordinary build",
     "test_memcheck.py": "starts what this is",
+    "test_out_of_memory.py": "limits the memory of processes, of which ASan reserves terabytes",
     "test_static_checks.py": "looks at the sources only",
 }
 MEASURES = "measures memory, as test_heap.py"
@@ -44,6 +45,9 @@ DESELECTED = {
     "test_externaldata.py::test_a_loaded_model_lies_in_memory_once": MEASURES,
     "test_memoryoptions.py::test_memory_that_the_system_does_not_have_is_an_error_of_its_own": (
         "asks for more memory than there is, for which ASan ends a process"
+    ),
+    "test_pickle.py::test_joblib_and_loky_take_sessions_and_lambdas_around_them": (
+        "has loky call the program pgrep, which hangs where ASan is loaded before it"
     ),
     "test_pool.py::test_a_further_session_of_100_mb_costs_at_most_a_tenth_of_the_first": MEASURES,
     "test_weights.py::test_a_second_session_takes_memory_for_weights_only_if_they_are_not_shared": MEASURES,
