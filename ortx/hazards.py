@@ -31,6 +31,7 @@ _LEVELS_WITHOUT_FUSION = ("disable", "basic")
 
 _OPERATORS = (
     *_NOT_EMPTY,
+    "ConvTranspose",
     "DepthToSpace",
     "RandomNormal",
     "RandomNormalLike",
@@ -75,6 +76,10 @@ def _problems(message: memoryview, optimization_level: str) -> Iterator[str]:
     match node.op_type:
         case "Split" if len(node.outputs) > (count := numbers.get("num_outputs", len(node.outputs))):
             yield f"{where}: has {len(node.outputs)} outputs, but num_outputs={count}"
+        case "Split" if "" in node.outputs:
+            yield f"{where}: output {node.outputs.index('')} has an empty name"
+        case "ConvTranspose" if numbers.get("group", 1) == 0:
+            yield f"{where}: group=0: expected at least 1"
         case "DepthToSpace" if (size := numbers.get("blocksize", 1)) >= 2**31:  # its square is 0 in 64 bits
             yield f"{where}: blocksize={size}: expected less than 2**31"
         case "RandomUniform" | "RandomUniformLike":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
@@ -11,12 +12,22 @@ FOLDER = Path(__file__).with_name("crashes")
 X = ("x", TensorProto.FLOAT, (2, 3))
 
 
-def model(op_type: str, inputs: list[str], outputs: int = 1, x: tuple = X, opset: int = 17, **attributes) -> bytes:
-    """Return a model of one node, whose inputs are all of one shape."""
-    names = [f"y{i}" for i in range(outputs)]
+def model(
+    op_type: str,
+    inputs: list[str],
+    outputs: int | list[str] = 1,
+    x: tuple = X,
+    opset: int = 17,
+    initializers: Sequence[onnx.TensorProto] = (),
+    **attributes,
+) -> bytes:
+    """Return a model of one node, whose inputs are all of one shape, or weights of its own."""
+    names = [f"y{i}" for i in range(outputs)] if isinstance(outputs, int) else outputs
     node = helper.make_node(op_type, inputs, names, **attributes)
-    ends = [helper.make_tensor_value_info(name, *x[1:]) for name in dict.fromkeys(inputs) if name]
-    graph = helper.make_graph([node], "graph", ends, [onnx.ValueInfoProto(name=name) for name in names])
+    given = dict.fromkeys(name for name in inputs if name and name not in {weights.name for weights in initializers})
+    ends = [helper.make_tensor_value_info(name, *x[1:]) for name in given]
+    results = [onnx.ValueInfoProto(name=name) for name in names if name]
+    graph = helper.make_graph([node], "graph", ends, results, initializers)
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8, producer_name="")
     return made.SerializeToString(deterministic=True)
 
@@ -31,9 +42,13 @@ def one_hot() -> bytes:
     return made.SerializeToString(deterministic=True)
 
 
+IMAGE = ("x", TensorProto.FLOAT, (1, 1, 1, 1))
 SIGNAL = ("x", TensorProto.FLOAT, (1, 4, 2))
 # By what is wrong; hazards.py refuses all of them.
 REFUSED = {
+    "conv-transpose-of-no-groups": lambda: model(
+        "ConvTranspose", ["x", "w"], x=IMAGE, initializers=[helper.make_tensor("w", *IMAGE[1:], [1.0])], group=0
+    ),
     "depth-to-space-blocksize": lambda: model(
         "DepthToSpace", ["x"], x=("x", TensorProto.FLOAT, (1, 4, 1, 1)), blocksize=2**32
     ),
@@ -47,6 +62,7 @@ REFUSED = {
     "random-normal-like-scale": lambda: model("RandomNormalLike", ["x"], scale=-1.0),
     "random-uniform-bounds": lambda: model("RandomUniform", [], low=2.0, shape=[2]),
     "random-uniform-like-bounds": lambda: model("RandomUniformLike", ["x"], high=float("nan")),
+    "split-empty-output": lambda: model("Split", ["x"], ["y0", ""], opset=18, num_outputs=2),
     "split-more-outputs-than-it-says": lambda: model("Split", ["x"], 4, opset=18, num_outputs=1),
     "sum-empty-input": lambda: model("Sum", ["x", ""]),
 }

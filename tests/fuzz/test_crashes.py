@@ -91,7 +91,8 @@ def test_a_hazard_is_found_in_subgraphs_and_functions():
 SOUND = {
     "a split": ("Split", ["x"], ["a", "b"], {"num_outputs": 2}),
     "a split by sizes": ("Split", ["x", "sizes"], ["a", "b"], {}),
-    "a split with an output left out": ("Split", ["x"], ["a", ""], {"num_outputs": 2}),
+    "a convolution in groups": ("ConvTranspose", ["x", "w"], ["y"], {"group": 2}),
+    "a convolution that says nothing of groups": ("ConvTranspose", ["x", "w"], ["y"], {}),
     "random numbers": ("RandomUniform", [], ["y"], {"shape": [2]}),
     "random numbers between equal bounds": ("RandomUniform", [], ["y"], {"shape": [2], "low": 1.0}),
     "normal numbers": ("RandomNormalLike", ["x"], ["y"], {"scale": 0.5}),
