@@ -37,9 +37,11 @@ NOT_SANITIZED = {
     "test_instructions.py": "counts the instructions of an ordinary build",
     "test_memcheck.py": "starts what this is",
     "test_out_of_memory.py": "limits the memory of processes, of which ASan reserves terabytes",
+    "test_story_leaks.py": "measures memory, as test_heap.py",
     "test_static_checks.py": "looks at the sources only",
 }
 MEASURES = "measures memory, as test_heap.py"
+FORKS = "forks while another thread allocates: gcc's ASan leaves the lock of its allocator held in the child"
 TOO_MUCH = "asks for more memory than there is, for which ASan ends a process"
 DESELECTED = {
     "test_environments.py::test_no_environment_is_needed": "has a process without ASan's options, so it reports leaks",
@@ -55,9 +57,10 @@ DESELECTED = {
         "[C API - Querying Session Information - SessionGetInputName: freed with the allocator]"
     ): MEASURES,
     "test_stats.py::test_a_run_without_memory_is_told_apart_from_other_failures": TOO_MUCH,
-    "test_story_exit.py::test_a_child_of_a_process_with_sessions_leaves_with_the_code_it_says[a submitted run]": (
-        "forks while another thread allocates, which gcc's ASan does not always survive in the child"
-    ),
+    "test_story_exit.py::test_a_child_of_a_process_with_sessions_leaves_with_the_code_it_says[a submitted run]": FORKS,
+    "test_story_fork.py::test_children_forked_under_load_can_all_open_run_and_exit": FORKS,
+    "test_story_fork.py::test_memory_of_values_from_before_is_not_given_back_in_the_child": MEASURES,
+    "test_story_fork.py::test_runs_in_progress_at_the_fork_are_none_in_the_child_and_go_on_in_the_parent": FORKS,
     "test_strings.py::test_two_hundred_runs_of_ten_thousand_strings_leave_no_memory_behind": MEASURES,
     "test_story_lifetimes.py::test_nothing_is_read_after_it_was_freed_where_freeing_spoils_it": (
         "needs an allocator that spoils what is freed, as glibc's can; ASan does that better"
