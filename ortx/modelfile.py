@@ -6,6 +6,7 @@ jumped over, so the size of a model does not matter. See ``onnx.proto`` for the 
 
 from __future__ import annotations
 
+import itertools
 import os
 import struct
 from collections.abc import Collection, Iterator, Mapping
@@ -13,7 +14,7 @@ from typing import NamedTuple
 
 import numpy
 
-from . import modelsource
+from . import modelsource, modelwalk
 from .modelwriter import field
 
 __all__ = [
@@ -37,6 +38,7 @@ _NODE_INPUT, _NODE_OUTPUT, _OP_TYPE, _ATTRIBUTE, _DOMAIN = 1, 2, 4, 5, 7
 _DIMS, _DATA_TYPE, _FLOAT_DATA, _INT32_DATA, _INT64_DATA, _NAME = 1, 2, 4, 5, 7, 8
 _RAW_DATA, _DOUBLE_DATA, _UINT64_DATA, _EXTERNAL_DATA, _DATA_LOCATION = 9, 10, 11, 13, 14
 _KEY, _VALUE = 1, 2
+_NAMES = (_OP_TYPE, _DOMAIN)
 
 # Bytes of an element, by TensorProto's number of its type: where a model does not say how long external data is.
 _ITEM_SIZES = {1: 4, 4: 2, 5: 2, 6: 4, 7: 8, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
@@ -200,11 +202,12 @@ class ZipMap(NamedTuple):
 def without_zip_maps(model: memoryview) -> tuple[bytes, tuple[ZipMap, ...]]:
     """Return a model whose outputs are the tensors that its ZipMap nodes read, and what those nodes are.
 
-    Empty if there is none, or none that nothing else depends on. Only models that use the domain of machine learning
-    are looked into, so that others cost next to nothing.
+    Empty if there is none, or none that nothing else depends on. Models without such nodes cost next to nothing.
     """
-    if not any(b"ai.onnx.ml" in bytes(opset) for opset in _messages(model, _OPSET_IMPORT)):
+    if not modelwalk.has_node(model, "ZipMap"):
         return b"", ()
+    if not any(b"ai.onnx.ml" in bytes(opset) for opset in _messages(model, _OPSET_IMPORT)):
+        return b"", ()  # ONNX Runtime has to say so
     graphs = list(_messages(model, _GRAPH))
     if len(graphs) != 1 or any(weights.data is None for weights in weights_of(graphs[0]).values()):
         return b"", ()  # the file's own place counts for weights in other files
@@ -314,15 +317,19 @@ def consists_of(model: memoryview, operators: Mapping[str, Collection[str]], mos
     most
         How many nodes are looked at: the answer for a larger model is no.
     """
-    nodes = 0
-    for graph in _messages(model, _GRAPH):
-        for node in _messages(graph, _NODE):
-            nodes += 1
-            domain = _text(node, _DOMAIN)
-            known = operators.get("" if domain == "ai.onnx" else domain, ())
-            if nodes > most or _text(node, _OP_TYPE) not in known:
-                return False
-    return nodes > 0
+    graphs = modelwalk.fields(model, 0, len(model), {_GRAPH})
+    places = itertools.chain.from_iterable(modelwalk.fields(model, at, to, {_NODE}) for _, at, to in graphs)
+    nodes = list(itertools.islice(places, most + 1))
+    if not 0 < len(nodes) <= most:
+        return False
+    for _, start, end in nodes:
+        texts = {
+            number: modelwalk.text(model, at, to) for number, at, to in modelwalk.fields(model, start, end, _NAMES)
+        }
+        domain = texts.get(_DOMAIN, "")
+        if texts.get(_OP_TYPE) not in operators.get("" if domain == "ai.onnx" else domain, ()):
+            return False
+    return True
 
 
 def has_constant_shapes(model: memoryview, shaped_by_values: Collection[str]) -> bool:

@@ -36,15 +36,13 @@ _CHILDREN = {
 }
 # The fields that hold elements: of a tensor, and of an attribute that is a text or a list of numbers.
 _ELEMENTS = {_TENSOR: frozenset((4, 5, 6, 7, 9, 10, 11)), _ATTRIBUTE: frozenset((4, 7, 8))}
-_OPSET_IMPORT = 8  # of ModelProto
 _LONGEST_HEADER = 20  # bytes of a field's number and length, or number and value
 
 
 def read(function: str, path: str, *, whole: bool) -> memoryview:
     """Return the content of a model's file; elements of large tensors are zeros unless it is to be `whole`.
 
-    Of models that use the domain of machine learning it is whole in any case: they may be written anew, without some
-    of their nodes.
+    That of a model with a ZipMap node is whole in any case: it may be written anew, without that node.
 
     Raises
     ------
@@ -103,8 +101,7 @@ class _Content:
         if not whole:
             try:
                 self.read_all_but_elements()
-                opsets = modelwalk.fields(self.view, 0, self.size, {_OPSET_IMPORT})
-                whole = any(b"ai.onnx.ml" in bytes(self.view[at:to]) for _, at, to in opsets)
+                whole = modelwalk.has_node(self.view, "ZipMap")
             except ValueError:  # damaged, or of another format: of ONNX Runtime's own no more than this is looked at
                 whole = bytes(self.view[4:8]) != b"ORTM"
         if whole:

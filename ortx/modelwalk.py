@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 
-__all__ = ["MODEL", "SEARCHED", "fields", "header", "text", "walk"]
+__all__ = ["MODEL", "SEARCHED", "fields", "has_node", "header", "text", "walk"]
 
 MODEL = 0  # the kind of the message that all others are in; others are numbered by who walks
+_GRAPH, _NODE, _OP_TYPE = 7, 1, 4  # fields of ModelProto, GraphProto, NodeProto
 _DEEPEST = 100  # protobuf refuses a message that is nested deeper
 
 # A message of at most so many bytes is searched for the word before its fields are looked at: that is faster. Of a
@@ -58,6 +59,20 @@ def walk(
 
 def _may_have(word: re.Pattern[bytes], model: memoryview, at: int, to: int) -> bool:
     return to - at > SEARCHED or word.search(model, at, to) is not None
+
+
+def has_node(model: memoryview, op_type: str) -> bool:
+    """Whether a graph of the model, but for those inside of nodes, has a node of this operator.
+
+    Raises ValueError if the model is damaged.
+    """
+    graph, node = 1, 2
+    word = re.compile(re.escape(op_type.encode()))
+    return any(
+        text(model, at, to) == op_type
+        for _, start, end in walk(model, {MODEL: {_GRAPH: graph}, graph: {_NODE: node}}, {node}, word)
+        for _, at, to in fields(model, start, end, {_OP_TYPE})
+    )
 
 
 def text(model: memoryview, at: int, to: int) -> str:

@@ -56,7 +56,7 @@ LEAVES = {
     "profiling": {"errors", "profilerows", "profileview"},
     "config_keys": {"errors"},
     "memoryoptions": {"errors", "options"},
-    "modelfile": {"modelsource", "modelwriter"},
+    "modelfile": {"modelsource", "modelwalk", "modelwriter"},
     "modelinfo": set(),
     "valueinfo": set(),
 }

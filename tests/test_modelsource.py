@@ -140,6 +140,9 @@ def test_a_model_whose_nodes_may_be_taken_out_is_read_as_a_whole(tmp_path):
     model = onnx.load_from_string(large())
     model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 1))
     (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    assert read(tmp_path / "model.onnx") != model.SerializeToString()  # zeros for weights: there are no such nodes
+    model.graph.node.append(helper.make_node("ZipMap", ["y"], ["z"], domain="ai.onnx.ml", classlabels_int64s=[0]))
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
     assert read(tmp_path / "model.onnx") == model.SerializeToString()
 
 
