@@ -19,18 +19,7 @@ __all__ = ["ALLOWING", "FOLDER_KEY", "check", "folders", "locations"]
 FOLDER_KEY = "session.model_external_initializers_file_folder_path"
 ALLOWING = "allow_external_data_outside_model_folder"
 
-# Kinds of messages: what each of the fields that lead to tensors holds. The numbers are those of onnx.proto.
-_GRAPH, _NODE, _ATTRIBUTE, _FUNCTION, _SPARSE, _TRAINING, _TENSOR = range(1, 8)
-_CHILDREN = {
-    modelwalk.MODEL: {7: _GRAPH, 20: _TRAINING, 25: _FUNCTION},
-    _GRAPH: {1: _NODE, 5: _TENSOR, 15: _SPARSE},
-    _NODE: {5: _ATTRIBUTE},
-    _ATTRIBUTE: {5: _TENSOR, 6: _GRAPH, 10: _TENSOR, 11: _GRAPH, 22: _SPARSE, 23: _SPARSE},
-    _FUNCTION: {7: _NODE, 11: _ATTRIBUTE},
-    _SPARSE: {1: _TENSOR, 2: _TENSOR},
-    _TRAINING: {1: _GRAPH, 2: _GRAPH},
-}
-_NAME, _EXTERNAL_DATA = 8, 13
+_NAME, _EXTERNAL_DATA = 8, 13  # fields of TensorProto
 _WORD = re.compile(b"location")
 
 # Stands for an address in memory in models that ONNX Runtime makes itself. Before 1.24 it believes a file that says so.
@@ -46,7 +35,7 @@ def locations(model: memoryview) -> Iterator[tuple[str, str]]:
     Tensors anywhere in the model: initializers, sparse ones, attributes of nodes, in subgraphs and in functions. A name
     may be empty. Raises ValueError where the model is damaged; protobuf refuses it then, too.
     """
-    for _, start, end in modelwalk.walk(model, _CHILDREN, {_TENSOR}, _WORD):
+    for _, start, end in modelwalk.walk(model, modelwalk.TENSORS, {modelwalk.TENSOR}, _WORD):
         yield from _of_tensor(model, start, end)
 
 

@@ -23,19 +23,8 @@ __all__ = ["differs_from_file", "read"]
 _SMALL = 1 << 20  # bytes; such a file is read as a whole
 _LEAST, _MOST = 1 << 12, 1 << 18  # bytes that are read at a time: few behind weights, then more and more
 
-# Kinds of messages in which there may be weights, and what their fields hold, as onnx.proto numbers them.
-_GRAPH, _NODE, _ATTRIBUTE, _FUNCTION, _SPARSE, _TRAINING, _TENSOR = range(1, 8)
-_CHILDREN = {
-    modelwalk.MODEL: {7: _GRAPH, 20: _TRAINING, 25: _FUNCTION},
-    _GRAPH: {1: _NODE, 5: _TENSOR, 15: _SPARSE},
-    _NODE: {5: _ATTRIBUTE},
-    _ATTRIBUTE: {5: _TENSOR, 6: _GRAPH, 10: _TENSOR, 11: _GRAPH, 22: _SPARSE, 23: _SPARSE},
-    _FUNCTION: {7: _NODE, 11: _ATTRIBUTE},
-    _SPARSE: {1: _TENSOR, 2: _TENSOR},
-    _TRAINING: {1: _GRAPH, 2: _GRAPH},
-}
 # The fields that hold elements: of a tensor, and of an attribute that is a text or a list of numbers.
-_ELEMENTS = {_TENSOR: frozenset((4, 5, 6, 7, 9, 10, 11)), _ATTRIBUTE: frozenset((4, 7, 8))}
+_ELEMENTS = {modelwalk.TENSOR: frozenset((4, 5, 6, 7, 9, 10, 11)), modelwalk.ATTRIBUTE: frozenset((4, 7, 8))}
 _LONGEST_HEADER = 20  # bytes of a field's number and length, or number and value
 
 
@@ -122,8 +111,8 @@ class _Content:
                 continue
             self.have(min(at + _LONGEST_HEADER, end))
             number, size, at = modelwalk.header(view, at, end)
-            if size > modelwalk.SEARCHED and number in _CHILDREN.get(kind, ()):
-                pending.append((_CHILDREN[kind][number], at + size))
+            if size > modelwalk.SEARCHED and number in modelwalk.TENSORS.get(kind, ()):
+                pending.append((modelwalk.TENSORS[kind][number], at + size))
                 continue
             at += size
             if size > modelwalk.SEARCHED and number in _ELEMENTS.get(kind, ()) and at > self.end:

@@ -9,10 +9,21 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 
-__all__ = ["MODEL", "SEARCHED", "fields", "has_node", "header", "text", "walk"]
+__all__ = ["ATTRIBUTE", "MODEL", "SEARCHED", "TENSOR", "TENSORS", "fields", "has_node", "header", "text", "walk"]
 
-MODEL = 0  # the kind of the message that all others are in; others are numbered by who walks
-_GRAPH, _NODE, _OP_TYPE = 7, 1, 4  # fields of ModelProto, GraphProto, NodeProto
+# Kinds of messages. Who walks may number others, but for the one that all are in.
+MODEL, GRAPH, NODE, ATTRIBUTE, FUNCTION, SPARSE, TRAINING, TENSOR = range(8)
+# What the fields that lead to tensors hold, as onnx.proto numbers them.
+TENSORS = {
+    MODEL: {7: GRAPH, 20: TRAINING, 25: FUNCTION},
+    GRAPH: {1: NODE, 5: TENSOR, 15: SPARSE},
+    NODE: {5: ATTRIBUTE},
+    ATTRIBUTE: {5: TENSOR, 6: GRAPH, 10: TENSOR, 11: GRAPH, 22: SPARSE, 23: SPARSE},
+    FUNCTION: {7: NODE, 11: ATTRIBUTE},
+    SPARSE: {1: TENSOR, 2: TENSOR},
+    TRAINING: {1: GRAPH, 2: GRAPH},
+}
+_OP_TYPE = 4  # field of NodeProto
 _DEEPEST = 100  # protobuf refuses a message that is nested deeper
 
 # A message of at most so many bytes is searched for the word before its fields are looked at: that is faster. Of a
@@ -66,11 +77,10 @@ def has_node(model: memoryview, op_type: str) -> bool:
 
     Raises ValueError if the model is damaged.
     """
-    graph, node = 1, 2
     word = re.compile(re.escape(op_type.encode()))
     return any(
         text(model, at, to) == op_type
-        for _, start, end in walk(model, {MODEL: {_GRAPH: graph}, graph: {_NODE: node}}, {node}, word)
+        for _, start, end in walk(model, {MODEL: {7: GRAPH}, GRAPH: {1: NODE}}, {NODE}, word)
         for _, at, to in fields(model, start, end, {_OP_TYPE})
     )
 
