@@ -128,7 +128,10 @@ def _check_location(
         raise ExternalDataRefused(f"{what}, which stands for an address in memory; no model in a file may hold one")
     if allowed:
         return
-    option = f"{ALLOWING}=True allows it, for a model that you trust (ONNX Runtime 1.24 and newer may not)"
+    option = (
+        f"for a model that you trust, {ALLOWING}=True allows it before ONNX Runtime 1.24, and "
+        f"external_data={{{shown(location, quote=True)}: its content}} in any"
+    )
     if not bases:
         raise ExternalDataRefused(
             f"{what}, and a model in memory has no folder; open it by its path, or name the folder by "

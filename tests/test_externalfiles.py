@@ -465,6 +465,18 @@ def test_an_address_in_memory_is_refused_always(folder, tag, allowed):
             call(folder, in_initializer(tag), **{OPTION: allowed})
 
 
+def test_a_refusal_says_how_to_hand_a_trusted_file_over_and_that_works(tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (tmp_path / "up.bin").write_bytes(W.tobytes())
+    (folder / "model.onnx").write_bytes(in_initializer("../up.bin"))
+    with pytest.raises(ortx.ExternalDataRefused, match=r"external_data=\{'\.\./up\.bin': its content\} in any"):
+        ortx.session(folder / "model.onnx")
+    content = (tmp_path / "up.bin").read_bytes()
+    with ortx.session(folder / "model.onnx", external_data={"../up.bin": content}) as session:
+        assert session.run([X])["y"].tolist() == READ
+
+
 def test_locations_that_are_served_from_memory_are_no_files():
     model = memoryview(in_initializer("../up.bin"))
     externalfiles.check("f", model, path=None, served={"../up.bin"})
