@@ -188,9 +188,9 @@ def compiler() -> list[str] | None:
     return command if shutil.which(command[0]) else None
 
 
-def compile_program(target: Path) -> None:
-    """Compile ``program.c``."""
-    _compile([PROGRAM], target)
+def compile_program(target: Path, *, shared: bool = False) -> None:
+    """Compile ``program.c``, or a library of it, whose ``main`` Python can call."""
+    _compile([PROGRAM], target, *(("-shared", "-fPIC") if shared else ()))
 
 
 def _compile(sources: Sequence[Path], target: Path, *flags: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -74,11 +75,12 @@ class StartMeasurement:
 
 
 def measure_start(start: suite.Start, processes: int) -> list[StartMeasurement]:
-    """Time each way in fresh processes, in turns; one of each goes before and is not counted."""
+    """Time each way in fresh processes, in turns of changing order; one of each goes before and is not counted."""
     times: dict[str, list[tuple[int, list[int]]]] = {}
     with opened(start.model()) as commands:
+        order = random.Random(processes)  # whoever comes after another finds the caches as that one left them
         for _ in range(processes + 1):
-            for process in commands.values():
+            for process in order.sample(list(commands.values()), len(commands)):
                 times.setdefault(process.who, []).append(_time_once(process))
         return [
             StartMeasurement(
@@ -97,7 +99,9 @@ def _time_once(process: Process) -> tuple[int, list[int]]:
     whole = time.perf_counter_ns() - begin
     if finished.returncode != 0:
         raise RuntimeError(f"the process of {process.who} failed: {finished.stderr}")
-    return whole, json.loads(finished.stdout)
+    return whole, json.loads(
+        finished.stdout.splitlines()[-1]
+    )  # before it comes what program.c prints, inside of Python
 
 
 def _environment() -> dict[str, str]:
@@ -109,17 +113,27 @@ def _environment() -> dict[str, str]:
 def opened(model: Model) -> Iterator[dict[str, Process]]:
     """Write the model and compile the C program; give each side's command."""
     with tempfile.TemporaryDirectory(prefix="ortx-benchmark-") as folder:
-        path, program = Path(folder, "model.onnx"), Path(folder, "program")
+        path, program, library = Path(folder, "model.onnx"), Path(folder, "program"), Path(folder, "program.so")
         onnx.save(model.proto, path)
         compile_program(program)
+        compile_program(library, shared=True)
+        command_of_c = c_command(program, model, path, sessions=0)
         bare = (("import numpy", "import numpy as np"),)
         parts = {who: (*bare, *phases) for who, phases in python_phases(model, path).items()}
+        parts[suite.PYTHON] = (*bare, ("the same calls from C", _main_called(library, command_of_c)))
         processes = {
             who: Process(who, [name for name, _ in phases], (sys.executable, "-c", timed(phases)))
             for who, phases in {BARE: bare, **parts}.items()
         }
         of_c = ("load the library", "create the session", "first run")
-        yield {suite.C: Process(suite.C, of_c, c_command(program, model, path, sessions=0)), **processes}
+        yield {suite.C: Process(suite.C, of_c, command_of_c), **processes}
+
+
+def _main_called(library: Path, command: Sequence[str]) -> str:
+    """Return a statement by which Python does all that ``program.c`` does, and nothing of its own."""
+    texts = ", ".join(repr(os.fsencode(text)) for text in command)
+    call = f"ctypes.CDLL({str(library)!r}).main({len(command)}, (ctypes.c_char_p * {len(command) + 1})({texts}, None))"
+    return f"import ctypes; {call}"
 
 
 def python_phases(model: Model, path: Path) -> dict[str, tuple[tuple[str, str], ...]]:

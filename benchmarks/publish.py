@@ -16,7 +16,7 @@ from pathlib import Path
 from . import growth
 from .__main__ import need
 from .result import Result, read_json, works_of
-from .suite import OFFICIAL, ORTX, C
+from .suite import OFFICIAL, ORTX, PYTHON, C
 from .tables import NAMES, case_title, grouped, is_by_callers, microseconds, noise, with_unit
 
 ROOT = Path(__file__).parents[1]
@@ -124,7 +124,8 @@ def sentences(result: Result) -> Iterator[str]:
             f"A whole process that imports, makes a session and runs it once ({title}) takes {more[ORTX]:.0f} ms "
             f"more than a Python that only imports numpy; with the official package {more[OFFICIAL]:.0f} ms; a C "
             f"program takes {more[C]:.0f} ms. Above what C and that Python take together, these are "
-            f"{above[ORTX]:.0f} and {above[OFFICIAL]:.0f} ms."
+            f"{above[ORTX]:.1f} and {above[OFFICIAL]:.1f} ms; of the C program as a function that Python calls, "
+            f"{above[PYTHON]:.1f} ms."
         )
     if parts:
         yield " ".join(parts)

@@ -186,11 +186,12 @@ def _start_row(row: fresh.StartMeasurement, rows: Sequence[fresh.StartMeasuremen
     """Compare whole processes.
 
     What a side takes longer than a Python that imports numpy and ends is its own. The floor is the C
-    program and that Python together; above it is what a binding is to blame for.
+    program and that Python together. Not all above it is a binding's to blame for: the same program as
+    a function that Python calls takes longer than by itself.
     """
     whole = {other.process.who: other.whole for other in rows if other.start is row.start}
     who = row.process.who
-    of_python = who in (suite.ORTX, suite.OFFICIAL)
+    of_python = who in (suite.PYTHON, suite.ORTX, suite.OFFICIAL)
     floor = whole[suite.C] + whole[fresh.BARE]
     excess = row.whole - whole[fresh.BARE] if of_python else row.whole
     return {

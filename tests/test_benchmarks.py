@@ -77,7 +77,7 @@ ROWS = {
     "threads-mlp": CALLERS,
 }
 IMPORT_ROWS = {"import-numpy", "import-ortx", "import-onnxruntime"}
-STARTS, STARTING = {"start-tiny", "start-minilm"}, {"C", "bare", "ortx", "onnxruntime"}
+STARTS, STARTING = {"start-tiny", "start-minilm"}, {"C", "bare", "Python", "ortx", "onnxruntime"}
 SIDES = {"C", "ortx", "onnxruntime"}
 SWEEPS = {
     "inputs": (1, 200),
