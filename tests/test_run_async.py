@@ -508,6 +508,7 @@ def test_terminate_ends_runs_that_have_not_begun_at_once(run):
         # The first has a place in the queue; the others wait for one, among them a thread.
         tasks = [asyncio.ensure_future(session.run_async([ZERO, 1], None, options)) for _ in range(3)]
         other = asyncio.ensure_future(session.run_async([ZERO, 2]))
+        await until(lambda: session.stats().queued == 5)  # or the thread might come first, and have the place
         thread = asyncio.ensure_future(asyncio.to_thread(session.submit, [ZERO, 1], run_options=options))
         await until(lambda: session.stats().queued == 6)
         options.terminate()
