@@ -33,7 +33,6 @@ from .errors import (
     EngineError,
     EpFail,
     Error,
-    ErrorCode,
     ExternalDataRefused,
     Fail,
     FileError,
@@ -67,7 +66,8 @@ from .errors import (
 if TYPE_CHECKING:
     from . import profiling as profiling
     from .batcher import Batcher
-    from .library import LibraryInfo
+    from .errorcodes import ErrorCode
+    from .libraryinfo import LibraryInfo
     from .modelinfo import MemoryInfo, Metadata
     from .pool import SessionPool
     from .sparse import SparseTensor, sparse_tensor
@@ -148,7 +148,8 @@ def __getattr__(name: str) -> object:
         return import_module(".profiling", __name__)
     module = {
         "Batcher": "batcher",
-        "LibraryInfo": "library",
+        "ErrorCode": "errorcodes",
+        "LibraryInfo": "libraryinfo",
         "MemoryInfo": "modelinfo",
         "Metadata": "modelinfo",
         "SessionPool": "pool",

@@ -67,6 +67,14 @@ cdef struct Frame:
     void* own_block[4 * FRAME_SLOTS]
 
 
+cdef class TypeFacts:
+    # What a model declares of one input or output, or of what such a one holds; the fields are those of ValueInfo.
+    cdef str name, onnx_type, type
+    cdef bint is_sparse, has_shape
+    cdef object data_type, shape, symbolic_shape, key_type  # or None
+    cdef TypeFacts element, value                           # or None
+
+
 cdef class Signature:
     cdef Slot* slots                # one per name; freed with this object
     cdef const char** c_names       # the slots' names once more, as the C API wants them; freed with this object
@@ -80,7 +88,7 @@ cdef class Signature:
     cdef Py_ssize_t apart_count
     cdef tuple encoded_names        # keeps the characters alive that slots and c_names point to
     cdef dict index_of              # name -> index
-    cdef tuple infos       # ValueInfo per name
+    cdef tuple facts       # TypeFacts per name
     cdef dict nested       # index -> Signature of the one thing that a sequence holds
     cdef int born                   # fork_generation when it was made: `kept` values are of that process
 

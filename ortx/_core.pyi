@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import Buffer
 
-from .library import LibraryInfo
+from .libraryinfo import LibraryInfo
 from .modelinfo import MemoryInfo, Metadata
 from .stats import Stats
 from .valueinfo import ValueInfo
@@ -220,6 +220,10 @@ class Tensor:
     def device(self) -> str: ...
     @property
     def memory_info(self) -> MemoryInfo: ...
+
+@final
+class TypeFacts:
+    def __init__(self, *args: Never, **keywords: Never) -> None: ...
 
 @final
 class Value:

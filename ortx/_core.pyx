@@ -30,18 +30,16 @@ from libc.string cimport memcmp, memcpy, memset, strcmp, strlen
 from ortx.capi cimport *
 
 import _signal  # of which `signal` makes enumerations, which takes time
+import _thread  # of which `threading` makes classes, which takes longer
 import atexit
 import copyreg
 import errno
 import math
-import mmap
 import operator
 import os
 import re
 import sys
-import threading
 import time
-from _thread import start_new_thread
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy
@@ -49,7 +47,7 @@ import numpy
 from .errors import (
     CallError, EpFail, Error, FileError, ForkedSession, InvalidArgument, InvalidProtobuf, InvalidType, LibraryError,
     NoSuchFile, NotPicklable, NotSupported, OptionError, OptionTypeError, OutOfMemory, ProviderFallbackWarning, RunCancelled,
-    RunTimeout, SessionClosed, code_name, error_from_status, exiting, nearest, shown, warn)
+    RunTimeout, SessionClosed, code_name, error_from_status, exiting, nearest, shown, type_text, warn)
 
 # The other leaves are imported where they are first needed: together they cost more than all else in `import ortx`.
 
@@ -125,6 +123,6 @@ include "_core.src/recipe.pxi"    # copy and pickle: a session is what it was ma
 for private_constructor in (
         BorrowedMemory, CustomOpLibrary, Feed, IOBinding, LoopCall, LoopInbox, ModelBuffer,
         NativeSession, Optional, OptionTexts,
-        Outputs, PendingRun, RunOptions, Session, Signature, Tensor, Value):
+        Outputs, PendingRun, RunOptions, Session, Signature, Tensor, TypeFacts, Value):
     hide_new(private_constructor)
 del private_constructor

@@ -5,15 +5,17 @@ Every class also derives from the built-in exception that fits, so ``except File
 
 from __future__ import annotations
 
-import enum
 import errno
 import os
 import pickle
 import re
 import sys
-import threading
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .errorcodes import ErrorCode
 
 __all__ = [
     "CallError",
@@ -21,7 +23,6 @@ __all__ = [
     "EngineError",
     "EpFail",
     "Error",
-    "ErrorCode",
     "ExternalDataRefused",
     "Fail",
     "FileError",
@@ -53,25 +54,21 @@ __all__ = [
 ]
 
 
-class ErrorCode(enum.IntEnum):
-    """The values of ``OrtErrorCode``."""
+class _Code:
+    """The code of a class of errors, as its attribute. Made when somebody asks: to make an enumeration takes long."""
 
-    OK = 0
-    FAIL = 1
-    INVALID_ARGUMENT = 2
-    NO_SUCHFILE = 3
-    NO_MODEL = 4
-    ENGINE_ERROR = 5
-    RUNTIME_EXCEPTION = 6
-    INVALID_PROTOBUF = 7
-    MODEL_LOADED = 8
-    NOT_IMPLEMENTED = 9
-    INVALID_GRAPH = 10
-    EP_FAIL = 11
-    MODEL_LOAD_CANCELED = 12
-    MODEL_REQUIRES_COMPILATION = 13
-    NOT_FOUND = 14
-    DEVICE_RESET = 15
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __get__(self, error: Error | None, owner: type[Error]) -> ErrorCode:
+        from .errorcodes import ErrorCode
+
+        return ErrorCode(self.number)
+
+
+def _code(number: int) -> Any:
+    """Declare the number in ``OrtErrorCode`` that a class of errors stands for."""
+    return _Code(number)
 
 
 class Error(RuntimeError):
@@ -83,7 +80,7 @@ class Error(RuntimeError):
         An `ErrorCode`. Errors that ortx raises itself carry the code that ORT would have used for the same mistake.
     """
 
-    code: int = ErrorCode.FAIL
+    code: int = _code(1)
 
 
 # --- one class per OrtErrorCode -------------------------------------------------------------------------------------
@@ -96,85 +93,85 @@ class Fail(Error):
 class InvalidArgument(Error, ValueError):
     """``ORT_INVALID_ARGUMENT``: a value that cannot be used."""
 
-    code = ErrorCode.INVALID_ARGUMENT
+    code = _code(2)
 
 
 class NoSuchFile(Error, FileNotFoundError):
     """``ORT_NO_SUCHFILE``: a file that is not there."""
 
-    code = ErrorCode.NO_SUCHFILE
+    code = _code(3)
 
 
 class NoModel(Error):
     """``ORT_NO_MODEL``: a session without a model."""
 
-    code = ErrorCode.NO_MODEL
+    code = _code(4)
 
 
 class EngineError(Error):
     """``ORT_ENGINE_ERROR``: an engine underneath ONNX Runtime failed."""
 
-    code = ErrorCode.ENGINE_ERROR
+    code = _code(5)
 
 
 class RuntimeException(Error):
     """``ORT_RUNTIME_EXCEPTION``: an exception inside ONNX Runtime; up to 1.26 also that of a kernel during a run."""
 
-    code = ErrorCode.RUNTIME_EXCEPTION
+    code = _code(6)
 
 
 class InvalidProtobuf(Error, ValueError):
     """``ORT_INVALID_PROTOBUF``: the file or buffer is no ONNX model, or a damaged one."""
 
-    code = ErrorCode.INVALID_PROTOBUF
+    code = _code(7)
 
 
 class ModelLoaded(Error):
     """``ORT_MODEL_LOADED``: a model was loaded where there already is one."""
 
-    code = ErrorCode.MODEL_LOADED
+    code = _code(8)
 
 
 class NotSupported(Error, NotImplementedError):
     """``ORT_NOT_IMPLEMENTED``: the model, the provider or the loaded version of ONNX Runtime cannot do this."""
 
-    code = ErrorCode.NOT_IMPLEMENTED
+    code = _code(9)
 
 
 class InvalidGraph(Error, ValueError):
     """``ORT_INVALID_GRAPH``: the model was read, but its graph breaks a rule."""
 
-    code = ErrorCode.INVALID_GRAPH
+    code = _code(10)
 
 
 class EpFail(Error):
     """``ORT_EP_FAIL``: an execution provider failed."""
 
-    code = ErrorCode.EP_FAIL
+    code = _code(11)
 
 
 class ModelLoadCanceled(Error):
     """``ORT_MODEL_LOAD_CANCELED``: loading was cancelled on request."""
 
-    code = ErrorCode.MODEL_LOAD_CANCELED
+    code = _code(12)
 
 
 class ModelRequiresCompilation(Error):
     """``ORT_MODEL_REQUIRES_COMPILATION``: a provider would have to compile the model, which the options forbid."""
 
-    code = ErrorCode.MODEL_REQUIRES_COMPILATION
+    code = _code(13)
 
 
 class NotFound(Error, LookupError):
     """``ORT_NOT_FOUND``: ONNX Runtime has nothing under that name."""
 
-    code = ErrorCode.NOT_FOUND
+    code = _code(14)
 
 
 class DeviceReset(Error):
     """``ORT_DEVICE_RESET``: the device was reset underneath the session; make a new session."""
 
-    code = ErrorCode.DEVICE_RESET
+    code = _code(15)
 
 
 # --- raised by ortx itself ------------------------------------------------------------------------------------------
@@ -255,13 +252,13 @@ class LibraryError(Error, OSError):
 class LibraryNotFound(LibraryError, FileNotFoundError):
     """No ONNX Runtime library was found; the message lists every place that was looked at."""
 
-    code = ErrorCode.NO_SUCHFILE
+    code = _code(3)
 
 
 class LibraryTooOld(LibraryError, NotSupported):
     """The ONNX Runtime that was found is older than the oldest that ortx works with."""
 
-    code = ErrorCode.NOT_IMPLEMENTED
+    code = _code(9)
 
 
 # --- warnings -------------------------------------------------------------------------------------------------------
@@ -275,23 +272,13 @@ class UnknownConfigKeyWarning(UserWarning):
     """A config entry has a key that ortx does not know; it was handed on to ONNX Runtime."""
 
 
-_CLASS_OF_CODE: dict[int, type[Error]] = {
-    ErrorCode.FAIL: Fail,
-    ErrorCode.INVALID_ARGUMENT: InvalidArgument,
-    ErrorCode.NO_SUCHFILE: NoSuchFile,
-    ErrorCode.NO_MODEL: NoModel,
-    ErrorCode.ENGINE_ERROR: EngineError,
-    ErrorCode.RUNTIME_EXCEPTION: RuntimeException,
-    ErrorCode.INVALID_PROTOBUF: InvalidProtobuf,
-    ErrorCode.MODEL_LOADED: ModelLoaded,
-    ErrorCode.NOT_IMPLEMENTED: NotSupported,
-    ErrorCode.INVALID_GRAPH: InvalidGraph,
-    ErrorCode.EP_FAIL: EpFail,
-    ErrorCode.MODEL_LOAD_CANCELED: ModelLoadCanceled,
-    ErrorCode.MODEL_REQUIRES_COMPILATION: ModelRequiresCompilation,
-    ErrorCode.NOT_FOUND: NotFound,
-    ErrorCode.DEVICE_RESET: DeviceReset,
-}
+_CLASS_OF_CODE: dict[int, type[Error]] = dict(
+    enumerate(
+        (Fail, InvalidArgument, NoSuchFile, NoModel, EngineError, RuntimeException, InvalidProtobuf, ModelLoaded,
+         NotSupported, InvalidGraph, EpFail, ModelLoadCanceled, ModelRequiresCompilation, NotFound, DeviceReset),
+        start=1,
+    )
+)  # fmt: skip
 
 
 # How ONNX Runtime says that a run was terminated; a node with a graph inside adds words of its own, and its code.
@@ -303,7 +290,7 @@ _NO_MEMORY = (
     r"|is smaller than requested bytes of|available memory of \d+ is smaller than requested"
 )
 _SYSTEM_ERROR = r"system error number (\d+)"
-_CODES_OF_NO_MEMORY = (ErrorCode.FAIL, ErrorCode.ENGINE_ERROR, ErrorCode.RUNTIME_EXCEPTION, ErrorCode.EP_FAIL)
+_CODES_OF_NO_MEMORY = (1, 5, 6, 11)  # FAIL, ENGINE_ERROR, RUNTIME_EXCEPTION, EP_FAIL
 
 # That a run cannot shrink an arena; the two texts are of different versions.
 _NO_ARENA = ("memory arena shrink list", "is not an arena based allocator")
@@ -332,6 +319,8 @@ def error_from_status(code: int, message: str) -> Error:
 
 def code_name(code: int) -> str:
     """Return the name of an ``OrtErrorCode``; of one that is newer than ortx, its number."""
+    from .errorcodes import ErrorCode
+
     try:
         return ErrorCode(code).name
     except ValueError:
@@ -362,7 +351,8 @@ def exiting(function: str) -> BaseException:
 
     A daemon thread, which has a moment to live, gets a `SystemExit`: an error would be printed.
     """
-    if threading.current_thread().daemon:
+    threading = sys.modules.get("threading")  # who makes daemon threads has imported it
+    if threading is not None and threading.current_thread().daemon:
         return SystemExit()
     return Error(f"{function}: the interpreter is exiting")
 
@@ -427,6 +417,18 @@ def shown(value: object, quote: bool = False) -> str:
     except Exception:
         return f"an unprintable {type(value).__name__}"
     return text if quote else f"{text} ({type(value).__name__})"
+
+
+def type_text(
+    onnx_type: str, type_: str, data_type: str | None, shape: Sequence[int] | None, symbols: Sequence[str] | None
+) -> str:
+    """Describe the type of a value, by fields of `ValueInfo`: ``float32 of shape (batch, 3)``, or ONNX's spelling."""
+    if onnx_type != "tensor":
+        return type_
+    if shape is None or symbols is None:
+        return f"{data_type} of any shape"
+    sizes = [str(size) if size >= 0 else symbol or "any" for size, symbol in zip(shape, symbols, strict=True)]
+    return f"{data_type} of shape ({sizes[0]},)" if len(sizes) == 1 else f"{data_type} of shape ({', '.join(sizes)})"
 
 
 def nearest(name: object, valid: Iterable[str]) -> str:

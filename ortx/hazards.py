@@ -7,9 +7,10 @@ protection from models that are made to crash it: see SECURITY.md.
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterator
 
-from . import modelfile, modelwalk
+from . import modelwalk, modelwire
 from .errors import InvalidGraph
 
 __all__ = ["check"]
@@ -70,14 +71,13 @@ def check(function: str, model: memoryview, optimization_level: str) -> None:
 
 
 def _problems(message: memoryview, optimization_level: str) -> Iterator[str]:
-    node = modelfile.node(message)
-    where = f"node {node.name!r} ({node.op_type})"
-    numbers = node.numbers
-    match node.op_type:
-        case "Split" if len(node.outputs) > (count := numbers.get("num_outputs", len(node.outputs))):
-            yield f"{where}: has {len(node.outputs)} outputs, but num_outputs={count}"
-        case "Split" if "" in node.outputs:
-            yield f"{where}: output {node.outputs.index('')} has an empty name"
+    name, op_type, inputs, outputs, numbers = _read(message)
+    where = f"node {name!r} ({op_type})"
+    match op_type:
+        case "Split" if len(outputs) > (count := numbers.get("num_outputs", len(outputs))):
+            yield f"{where}: has {len(outputs)} outputs, but num_outputs={count}"
+        case "Split" if "" in outputs:
+            yield f"{where}: output {outputs.index('')} has an empty name"
         case "ConvTranspose" if numbers.get("group", 1) == 0:
             yield f"{where}: group=0: expected at least 1"
         case "DepthToSpace" if (size := numbers.get("blocksize", 1)) >= 2**31:  # its square is 0 in 64 bits
@@ -88,11 +88,26 @@ def _problems(message: memoryview, optimization_level: str) -> Iterator[str]:
                 yield f"{where}: low={low} and high={high}: expected low <= high"
         case "RandomNormal" | "RandomNormalLike" if not numbers.get("scale", 1.0) > 0:
             yield f"{where}: scale={numbers['scale']}: expected more than 0"
-    if node.op_type == _FUSED and optimization_level in _LEVELS_WITHOUT_FUSION:
+    if op_type == _FUSED and optimization_level in _LEVELS_WITHOUT_FUSION:
         return
-    first = _NOT_EMPTY.get(node.op_type, len(node.inputs))
-    for position, name in enumerate(node.inputs[first:], first):
-        if not name:
-            last = position == len(node.inputs) - 1
+    first = _NOT_EMPTY.get(op_type, len(inputs))
+    for position, given in enumerate(inputs[first:], first):
+        if not given:
+            last = position == len(inputs) - 1
             advice = ": leave the empty name at the end out" if last else ""
             yield f"{where}: input {position} has an empty name{advice}"
+
+
+def _read(node: memoryview) -> tuple[str, str, list[str], list[str], dict[str, float]]:
+    """Return name, operator, inputs and outputs of a NodeProto, and its attributes that are one number."""
+    numbers: dict[str, float] = {}
+    for attribute in modelwire.messages(node, 5):
+        for number, value in modelwire.fields(attribute):
+            if number == 2 and isinstance(value, memoryview) and len(value) == 4:
+                numbers[modelwire.text(attribute, 1)] = struct.unpack("<f", value)[0]
+            elif number == 3 and isinstance(value, int):
+                numbers[modelwire.text(attribute, 1)] = value
+    inputs, outputs = (
+        [modelwire.decoded(value) for number, value in modelwire.fields(node) if number == wanted] for wanted in (1, 2)
+    )
+    return modelwire.text(node, 3), modelwire.text(node, 4), inputs, outputs, numbers

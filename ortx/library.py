@@ -8,27 +8,24 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fnmatch
 import importlib.util
 import os
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
 
 from .errors import LibraryError, LibraryNotFound, LibraryTooOld, NoSuchFile, OutOfMemory
 
-__all__ = ["LibraryInfo"]
+__all__ = ["Candidate", "address_of", "api_version_of", "candidates", "open_first", "open_library"]
 
 ENVIRONMENT_VARIABLE = "ORTX_LIBRARY"
 
-# The file inside the wheel (a glob, since Linux and macOS put the version into the name), and what to ask the system
-# for.
-_FILE_PATTERN, _SYSTEM_NAMES = {
-    "win32": ("onnxruntime.dll", ("onnxruntime.dll",)),
-    "darwin": ("libonnxruntime.*dylib", ("libonnxruntime.1.dylib", "libonnxruntime.dylib")),
-}.get(sys.platform, ("libonnxruntime.so*", ("libonnxruntime.so.1", "libonnxruntime.so")))
+# How the file inside the wheel begins and ends (Linux and macOS put the version into its name), and what to ask the
+# system for.
+_FILE_BEGINS, _FILE_ENDS, _SYSTEM_NAMES = {
+    "win32": ("onnxruntime.dll", "onnxruntime.dll", ("onnxruntime.dll",)),
+    "darwin": ("libonnxruntime.", "dylib", ("libonnxruntime.1.dylib", "libonnxruntime.dylib")),
+}.get(sys.platform, ("libonnxruntime.so", "", ("libonnxruntime.so.1", "libonnxruntime.so")))
 
 # What the loader says where there is not enough memory. For another reason it would go on after the second one.
 _NO_MEMORY = (os.strerror(errno.ENOMEM), "failed to map segment from shared object")
@@ -39,37 +36,16 @@ _HOW_TO_INSTALL = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class LibraryInfo:
-    """The ONNX Runtime library that this process uses.
-
-    Attributes
-    ----------
-    path : str
-        The file, or the bare name if the system's loader found it.
-    origin : str
-        What led to it: the argument, the environment variable, the installed package or the system.
-    version : str
-        ONNX Runtime's own version, such as ``"1.31.1"``.
-    api_version : int
-        Version of the function table in use: the newest that both the library and ortx know.
-    build_info : str
-        ONNX Runtime's description of its build.
-    """
-
-    path: str
-    origin: str
-    version: str
-    api_version: int
-    build_info: str
-
-
-class Candidate(NamedTuple):
+class Candidate:
     """One place to look at; `binding` means that a failure there is final, since somebody named it."""
 
-    path: str
-    origin: str
-    binding: bool
+    __slots__ = ("binding", "origin", "path")
+
+    def __init__(self, path: str, origin: str, *, binding: bool) -> None:
+        self.path, self.origin, self.binding = path, origin, binding
+
+    def __str__(self) -> str:
+        return f"{self.path!r} (from {self.origin})"
 
 
 def candidates(path: str | os.PathLike[str] | None) -> Iterator[Candidate]:
@@ -109,7 +85,8 @@ def _files_of_installed_package() -> list[str]:
     for folder in (spec.submodule_search_locations if spec is not None else None) or ():
         capi = os.path.join(folder, "capi")
         names = os.listdir(capi) if os.path.isdir(capi) else []
-        files += [os.path.join(capi, name) for name in sorted(fnmatch.filter(names, _FILE_PATTERN))]
+        ours = sorted(name for name in names if name.startswith(_FILE_BEGINS) and name.endswith(_FILE_ENDS))
+        files += [os.path.join(capi, name) for name in ours]
     return files
 
 
@@ -121,16 +98,15 @@ def open_library(candidate: Candidate) -> int:
     NoSuchFile, LibraryError, OutOfMemory
         With the loader's own reason. The library stays open for the life of the process.
     """
-    where = f"{candidate.path!r} (from {candidate.origin})"
     if candidate.binding and not os.path.isfile(candidate.path):
         kind = "is a pipe, a device or a socket" if os.path.exists(candidate.path) else "does not exist"
         if os.path.isdir(candidate.path):
             kind = "is a folder, not a file"
-        raise NoSuchFile(f"the ONNX Runtime library {where} {kind}; expected the path of the library file itself")
+        raise NoSuchFile(f"the ONNX Runtime library {candidate} {kind}; expected the path of the library file itself")
     try:
         library = ctypes.CDLL(candidate.path)
     except OSError as error:
-        message = f"cannot load the ONNX Runtime library {where}: {error}"
+        message = f"cannot load the ONNX Runtime library {candidate}: {error}"
         if message.endswith(_NO_MEMORY):
             raise OutOfMemory(message) from None
         raise LibraryError(message) from None
@@ -138,7 +114,7 @@ def open_library(candidate: Candidate) -> int:
         function = library.OrtGetApiBase
     except AttributeError:
         raise LibraryError(
-            f"{where} is a shared library, but not ONNX Runtime: it does not export OrtGetApiBase"
+            f"{candidate} is a shared library, but not ONNX Runtime: it does not export OrtGetApiBase"
         ) from None
     address = ctypes.cast(function, ctypes.c_void_p).value
     assert address is not None
@@ -192,20 +168,19 @@ def api_version_of(version: str, newest_known: int, oldest_known: int, candidate
         If the library is older than `oldest_known`, or its version makes no sense.
     """
     match = re.match(r"(\d+)\.(\d+)", version)
-    where = f"{candidate.path!r} (from {candidate.origin})"
     if match is None:
         raise LibraryError(
-            f"the ONNX Runtime library {where} says its version is {version!r}; expected such as '1.31.1'"
+            f"the ONNX Runtime library {candidate} says its version is {version!r}; expected such as '1.31.1'"
         )
     major, minor = int(match[1]), int(match[2])
     if (major, minor) < (1, oldest_known):
         raise LibraryTooOld(
-            f"the ONNX Runtime library {where} is version {version}; ortx needs 1.{oldest_known} or newer: "
+            f"the ONNX Runtime library {candidate} is version {version}; ortx needs 1.{oldest_known} or newer: "
             "upgrade it with `pip install --upgrade onnxruntime`, or point "
             f"{ENVIRONMENT_VARIABLE} at a newer library"
         )
     if major != 1:
         raise LibraryError(
-            f"the ONNX Runtime library {where} is version {version}; ortx knows the interface of version 1 only"
+            f"the ONNX Runtime library {candidate} is version {version}; ortx knows the interface of version 1 only"
         )
     return min(minor, newest_known)

@@ -8,15 +8,19 @@ find what they look for where it is in the file, and the places of weights, into
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
-import mmap
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import numpy
 
 from . import modelwalk
 from .errors import InvalidProtobuf
+
+if TYPE_CHECKING:
+    import mmap
 
 __all__ = ["differs_from_file", "read"]
 
@@ -138,6 +142,10 @@ class _Content:
 
 def _empty(size: int) -> mmap.mmap:
     """Return memory of which only those pages are taken that are written into."""
+    try:
+        import mmap  # only for a model that is not small
+    except ImportError as error:  # it is a part of Python, so there is no memory for it
+        raise OSError(errno.ENOMEM, str(error)) from error
     if sys.platform == "win32":
         return mmap.mmap(-1, size)
     memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)

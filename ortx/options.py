@@ -7,21 +7,18 @@ happens, so a refused option changes nothing.
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import operator
 import os
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from . import presets
 from .errors import OptionError, OptionTypeError, Refusal, nearest, shown
-from .tables import Table
+from .tables import Field, Table
 
 __all__ = ["RunOptionsTable", "RuntimeConfiguration", "SessionOptions", "read_table"]
 
-_Options = TypeVar("_Options")
+_Options = TypeVar("_Options", bound=Table)
 
 
 # --- readers --------------------------------------------------------------------------------------------------------
@@ -165,12 +162,13 @@ def reader_of(module: str, function: str) -> Callable[[object], Any]:
 
 def option(reader: Callable[[object], Any], default: Any) -> Any:
     """Declare one field of an options class. None, given as a value, stands for the default."""
-    return dataclasses.field(default=default, metadata={"reader": reader})
+    return Field(reader, default)
 
 
 # How ONNX Runtime numbers them.
 GRAPH_OPTIMIZATION_LEVELS = {"disable": 0, "basic": 1, "extended": 2, "layout": 3, "all": 99}
 EXECUTION_MODES = {"sequential": 0, "parallel": 1}
+PRESETS = ("latency", "throughput", "service")  # what each stands for is in presets.py
 
 _INT_MAX = 2**31 - 1  # the C API takes int
 severity = integer(0, 4, " (0 verbose, 1 info, 2 warning, 3 error, 4 fatal)")
@@ -182,7 +180,6 @@ thread_count = integer(0, _INT_MAX, " (0: as many as the process may use)")
 # --- the tables -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(init=False, repr=False, eq=False)
 class RuntimeConfiguration(Table):
     """What `ortx.configure` sets for the whole process."""
 
@@ -195,14 +192,13 @@ class RuntimeConfiguration(Table):
     cpu_arena: tuple[tuple[str, int], ...] | None = option(reader_of("memoryoptions", "read_cpu_arena"), None)
 
 
-@dataclass(init=False, repr=False, eq=False)
 class SessionOptions(Table):
     """What `ortx.session` and `ortx.session_from_bytes` take."""
 
     providers: tuple[Any, ...] = option(reader_of("providers", "read_providers"), ())
     provider: tuple[Any, ...] = option(reader_of("providers", "read_providers"), ())
     fallback_to_cpu: bool = option(boolean, True)
-    preset: str | None = option(choice(presets.PRESETS), None)
+    preset: str | None = option(choice(PRESETS), None)
     intra_op_num_threads: int = option(thread_count, 0)
     inter_op_num_threads: int = option(thread_count, 0)
     graph_optimization_level: str = option(choice(GRAPH_OPTIMIZATION_LEVELS), "all")
@@ -240,7 +236,6 @@ class SessionOptions(Table):
     coreml_only_enable_device_with_ane: bool | None = option(boolean, None)
 
 
-@dataclass(init=False, repr=False, eq=False)
 class RunOptionsTable(Table):
     """What `ortx.run_options` takes."""
 
@@ -278,18 +273,13 @@ def read_table(
     OptionError, OptionTypeError
         For an unknown name, with the nearest valid one, or a value that is not allowed. Nothing was changed.
     """
-    fields = {field.name: field for field in dataclasses.fields(options_class)}  # type: ignore[arg-type]
-    return dataclasses.replace(
-        options_class() if defaults is None else defaults,  # type: ignore[type-var]
-        **_read(fields, function, _together(function, table, keywords)),
-    )
+    read = _read(options_class.fields, function, _together(function, table, keywords))
+    return options_class(**read) if defaults is None else defaults.replace(**read)
 
 
-def changed(before: Any, after: Any) -> list[str]:
+def changed(before: Table, after: Table) -> list[str]:
     """Return the names of the options in which two tables of one class differ."""
-    return [
-        field.name for field in dataclasses.fields(before) if getattr(before, field.name) != getattr(after, field.name)
-    ]
+    return [name for name in before.fields if getattr(before, name) != getattr(after, name)]
 
 
 def _together(function: str, table: Mapping[str, object] | None, keywords: Mapping[str, object]) -> dict[str, object]:
@@ -301,7 +291,7 @@ def _together(function: str, table: Mapping[str, object] | None, keywords: Mappi
     return {**({} if table is None else table), **keywords}
 
 
-def _read(fields: dict[str, Any], function: str, given: Mapping[str, object]) -> dict[str, object]:
+def _read(fields: Mapping[str, Field], function: str, given: Mapping[str, object]) -> dict[str, object]:
     values = {}
     for name, value in given.items():
         field = fields.get(name)
@@ -311,7 +301,7 @@ def _read(fields: dict[str, Any], function: str, given: Mapping[str, object]) ->
                 f"{function}: unknown option {shown(name, quote=True)}{nearest(name, fields)} (valid: {valid})"
             )
         try:
-            values[name] = field.default if value is None else field.metadata["reader"](value)
+            values[name] = field.default if value is None else field.reader(value)
         except Refusal as refusal:
             raise refusal.raised_for(function, name, value) from None
     return values
@@ -324,12 +314,14 @@ def read_session_options(
     given = _together(function, table, keywords)
     options = read_table(SessionOptions, function, given, {})
     if options.preset is not None:
+        from . import presets
+
         names = [name for name, value in given.items() if value is not None]
         filled = presets.besides(options.preset, names, options.config_entries, options.disable_per_session_threads)
-        options = dataclasses.replace(options, **filled)
+        options = options.replace(**filled)
     if options.provider and options.providers and options.provider != options.providers:
         raise OptionError(f"{function}: options 'provider' and 'providers' are two names for one thing; give one")
-    options = dataclasses.replace(options, providers=options.providers or options.provider, provider=())
+    options = options.replace(providers=options.providers or options.provider, provider=())
     if options.use_env_allocators and not options.enable_cpu_mem_arena:
         raise OptionError(
             f"{function}: options 'use_env_allocators' and enable_cpu_mem_arena=False contradict each other"
@@ -347,7 +339,7 @@ def read_session_options(
 
 def coreml_options(options: SessionOptions) -> dict[str, object]:
     """Return the CoreML fields that were given."""
-    names = (field.name for field in dataclasses.fields(options) if field.name.startswith("coreml_"))
+    names = (name for name in options.fields if name.startswith("coreml_"))
     return {name: value for name in names if (value := getattr(options, name)) is not None}
 
 
@@ -357,8 +349,7 @@ def _with_coreml_options(function: str, options: SessionOptions, fields: Mapping
 
     coreml.check_used(fields, providers.names(options.providers, with_cpu=True), function=function)
     settings = coreml.resolve(fields, function=function)
-    return dataclasses.replace(
-        options,
+    return options.replace(
         providers=tuple(
             provider._replace(
                 options=tuple(coreml.merge(dict(provider.options), settings, function=function).items()),
@@ -380,28 +371,40 @@ def effective(
     max_concurrency: int,
 ) -> SessionOptions:
     """Return the options of a session that is open: with what it really runs on, and with what 0 and None stand for."""
-    from . import providers
-
+    concurrent_runs = options.concurrent_runs
     used = tuple(provider for provider in options.providers if provider.name in provider_names)
     if not any(provider.name == "CoreMLExecutionProvider" for provider in used):
         unused: dict[str, Any] = dict.fromkeys(coreml_options(options))
-        options = dataclasses.replace(options, **unused)
-    return dataclasses.replace(
-        options,
+        options = options.replace(**unused)
+    if concurrent_runs is None:
+        concurrent_runs = not used or _may_run_concurrently(used)
+    return options.replace(
         max_concurrency=max_concurrency,
-        providers=used if providers.CPU in used else (*used, providers.CPU),
-        concurrent_runs=providers.may_run_concurrently(used)
-        if options.concurrent_runs is None
-        else options.concurrent_runs,
+        providers=used,
+        concurrent_runs=concurrent_runs,
         intra_op_num_threads=intra_op_num_threads,
         inter_op_num_threads=inter_op_num_threads,
         session_log_severity_level=session_log_severity_level,
     )
 
 
+def _may_run_concurrently(used: tuple[Any, ...]) -> bool:
+    from . import providers
+
+    return providers.may_run_concurrently(used)
+
+
+def with_cpu(options: SessionOptions) -> SessionOptions:
+    """Return options that list the CPU provider, too, which every session has."""
+    from . import providers
+
+    listed = options.providers
+    return options if providers.CPU in listed else options.replace(providers=(*listed, providers.CPU))
+
+
 def as_table(options: SessionOptions) -> dict[str, object]:
     """Return session options in a user's words: what `read_session_options` would read as `options`."""
-    names = (field.name for field in dataclasses.fields(options) if field.name != "provider")
+    names = (name for name in options.fields if name != "provider")
     return {name: getattr(options, name) for name in names} | {
         "providers": [
             (provider.name, dict(provider.options)) if provider.options else provider.name

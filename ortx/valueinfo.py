@@ -6,6 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from .errors import type_text
+
 __all__ = ["ValueInfo"]
 
 
@@ -63,13 +65,4 @@ class ValueInfo:
 
     def __str__(self) -> str:
         """Return the type as messages show it: ``float32 of shape (batch, 3)``, or ONNX's spelling if no tensor."""
-        if self.onnx_type != "tensor":
-            return self.type
-        if self.shape is None or self.symbolic_shape is None:
-            return f"{self.data_type} of any shape"
-        return f"{self.data_type} of shape {self._shown_shape(self.shape, self.symbolic_shape)}"
-
-    @staticmethod
-    def _shown_shape(shape: tuple[int, ...], symbols: tuple[str, ...]) -> str:
-        shown = [str(size) if size >= 0 else symbol or "any" for size, symbol in zip(shape, symbols, strict=True)]
-        return f"({shown[0]},)" if len(shown) == 1 else f"({', '.join(shown)})"
+        return type_text(self.onnx_type, self.type, self.data_type, self.shape, self.symbolic_shape)

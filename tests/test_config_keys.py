@@ -6,7 +6,6 @@ That the table is right is read off the libraries themselves: a key that a libra
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import enum
 import pathlib
 import platform
@@ -14,7 +13,6 @@ import re
 import sys
 import warnings
 from collections import UserDict
-from dataclasses import dataclass
 
 import models
 import numpy as np
@@ -23,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ortx
-from ortx import config_keys, errors, options
+from ortx import config_keys, errors, options, tables
 from ortx.config_keys import (
     DYNAMIC_KEYS,
     OPTION_OF_KEY,
@@ -46,15 +44,14 @@ CONTEXT = "ep.context_file_path"
 option = options.option
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
+class Entries(tables.Table):
     """Stands for the options of a session."""
 
     config_entries: tuple[tuple[str, str], ...] = option(config_keys.read_session_entries, ())
 
 
 def read(entries: object) -> tuple[tuple[str, str], ...]:
-    return options.read_table(Table, "ortx.session", {"config_entries": entries}, {}).config_entries
+    return options.read_table(Entries, "ortx.session", {"config_entries": entries}, {}).config_entries
 
 
 # What each kind of value takes, and what it does not.
@@ -292,7 +289,7 @@ def test_a_key_with_an_option_of_its_own_is_refused_with_the_name_of_the_option(
 
 def test_the_options_named_in_place_of_keys_exist():
     assert not OPTION_OF_KEY.keys() & SESSION_KEYS.keys()
-    known = {field.name for field in dataclasses.fields(options.SessionOptions)}
+    known = set(options.SessionOptions.fields)
     assert set(OPTION_OF_KEY.values()) - known <= {"profile_file_prefix"}
 
 
@@ -349,7 +346,7 @@ def test_every_unknown_key_is_warned_about_but_none_if_an_entry_is_refused():
 @EVERY_WAY
 def test_a_warning_points_at_the_caller_of_ortx(way):
     def call():
-        return options.read_table(Table, "f", {"config_entries": {"ep.dynamic.x": ""}}, {})  # here
+        return options.read_table(Entries, "f", {"config_entries": {"ep.dynamic.x": ""}}, {})  # here
 
     calls = {
         "session": call,

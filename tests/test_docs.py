@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
 import functools
 import importlib
 import inspect
@@ -300,7 +299,7 @@ def test_what_the_pages_say_below_the_marker_is_all_that_is_generated(make_refer
 )
 def test_the_table_has_every_option(page, heading, options_class):
     described = [name for cells in tables_of(page)[heading] for name in code_in(cells[0]) if name.isidentifier()]
-    fields = [field.name for field in dataclasses.fields(options_class) if not field.name.startswith("coreml_")]
+    fields = [name for name in options_class.fields if not name.startswith("coreml_")]
     assert sorted(described) == sorted({*fields, *(["keep_model"] if page == "session.md" else [])})
 
 
@@ -468,7 +467,7 @@ def test_what_the_table_names_exists_and_takes_what_it_shows(code):
         inspect.signature(thing).bind(None, *call.args, **shown)
         return
     given = {key: value for key, value in shown.items() if not is_ellipsis(value)}
-    fields = {field.name for field in dataclasses.fields(OPTIONS_OF[name])}
+    fields = set(OPTIONS_OF[name].fields)
     assert set(shown) <= fields
     table = {key: ast.literal_eval(value) for key, value in given.items()}
     options.read_table(OPTIONS_OF[name], name, table, {})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
 import enum
 import importlib
 import inspect
@@ -108,6 +107,6 @@ def test_every_option_is_described_with_its_default(name):
     ):
         assert type_
         described |= dict.fromkeys(options_.split(", "), ast.literal_eval(default or "None"))
-    expected = {field.name: field.default for field in dataclasses.fields(OPTIONS[name])}
+    expected = {field: known.default for field, known in OPTIONS[name].fields.items()}
     assert {option: described.get(option, "not described") for option in expected} == expected
     assert set(described) - set(expected) <= set(parameters(FUNCTIONS[name]))

@@ -14,7 +14,7 @@ from onnx import helper
 
 import ortx
 from ortx import errors
-from ortx.errors import ErrorCode
+from ortx.errorcodes import ErrorCode
 
 ENUMERATIONS = Path(__file__).parent / "data" / "ort_enums.csv"
 

@@ -33,16 +33,19 @@ LEAVES = {
     },  # of the core its types only, as the next one
     "batchqueue": {"errors", "threads", "_core"},
     "cpus": set(),
-    "errors": set(),
+    "errorcodes": set(),
+    "errors": {"errorcodes"},
     "futures": {"errors", "_core"},  # of the core its types only
     "externalfiles": {"errors", "modelwalk"},
-    "hazards": {"errors", "modelfile", "modelwalk"},
+    "hazards": {"errors", "modelwalk", "modelwire"},
     "modelsource": {"errors", "modelwalk"},
     "modelwalk": set(),
+    "modelwire": set(),
     "modelwriter": set(),
     "threads": {"errors"},
     "library": {"errors"},
-    "operators": set(),
+    "libraryinfo": set(),
+    "operators": {"modelwalk", "modelwire"},
     "options": {"errors", "config_keys", "coreml", "presets", "providers", "tables"},
     "presets": set(),
     "tables": set(),
@@ -56,9 +59,10 @@ LEAVES = {
     "profiling": {"errors", "profilerows", "profileview"},
     "config_keys": {"errors"},
     "memoryoptions": {"errors", "options"},
-    "modelfile": {"modelsource", "modelwalk", "modelwriter"},
+    "modelfile": {"modelsource", "modelwire"},
     "modelinfo": set(),
-    "valueinfo": set(),
+    "zipmaps": {"modelfile", "modelwire", "modelwriter"},
+    "valueinfo": {"errors"},
 }
 # Modules of Python alone that use the core as anybody could, and which leaves they use besides.
 ABOVE = {

@@ -20,7 +20,7 @@ import models
 import pytest
 
 import ortx
-from ortx import library
+from ortx import libraryinfo
 
 # What the file is called inside a wheel, what the system's loader is asked for, and which variable tells it a folder.
 FILE_IN_PACKAGE, SYSTEM_NAME, LOADER_PATH = {
@@ -501,7 +501,7 @@ def test_a_path_object_is_as_good_as_a_str(ask, stub):
 
 
 def test_the_answer_cannot_be_changed():
-    info = library.LibraryInfo("path", "origin", "1.31.1", 29, "build")
+    info = libraryinfo.LibraryInfo("path", "origin", "1.31.1", 29, "build")
     with pytest.raises(dataclasses.FrozenInstanceError):
         info.version = "1.20.0"  # type: ignore[misc]
 

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import ortx
-from ortx import modelfile, operators
+from ortx import operators
 
 FIXED = (3, 2)
 SMALL = 16 << 10  # bytes
@@ -178,7 +178,7 @@ def test_a_failed_run_leaves_the_next_one_alone():
 
 
 def has_constant_shapes(model: bytes) -> bool:
-    return modelfile.has_constant_shapes(memoryview(model), operators.SHAPED_BY_VALUES)
+    return operators.has_constant_shapes(memoryview(model), operators.SHAPED_BY_VALUES)
 
 
 def test_shapes_of_initializers_and_of_constants_are_the_models_own():

@@ -7,7 +7,6 @@ starts verbosely says with which options it was made.
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import functools
 import logging
@@ -216,7 +215,7 @@ def refused_values() -> list:
 @EACH_FUNCTION
 def test_every_option_is_known_to_this_test(function):
     _, options_class, kinds = FUNCTIONS[function]
-    assert [field.name for field in dataclasses.fields(options_class)] == list(kinds)
+    assert list(options_class.fields) == list(kinds)
 
 
 @pytest.mark.parametrize(
@@ -302,9 +301,9 @@ def test_what_is_not_given_has_its_default_or_its_earlier_value(function):
     defaults = options_class()
     assert options.read_table(options_class, function, {}, {}) == defaults
     name, *others = kinds
-    earlier = dataclasses.replace(defaults, **dict.fromkeys(others, "what was set earlier"))
+    earlier = defaults.replace(**dict.fromkeys(others, "what was set earlier"))
     assert options.read_table(options_class, function, None, {}, defaults=earlier) == earlier
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError, match="frozen"):
         setattr(defaults, name, 1)
 
 
@@ -461,7 +460,7 @@ def test_any_mapping_is_a_sound_table_or_an_option_error(function, table):
     except ortx.OptionError as error:
         assert str(error).startswith(function)  # noqa: PT017 - that it is raised is one of two good ends
     else:
-        assert all(is_sound(getattr(read, field.name), field.type) for field in dataclasses.fields(read))
+        assert all(is_sound(getattr(read, name), type(read).__annotations__[name]) for name in read.fields)
 
 
 # --- what session options do

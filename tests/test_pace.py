@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import ortx
-from ortx import _core, modelfile, operators
+from ortx import _core, operators
 
 ENOUGH = 8
 X = np.ones((1, 2), np.float32)
@@ -55,22 +55,22 @@ def loop() -> bytes:
 
 @pytest.mark.parametrize("op_types", [["Relu"], ["Relu", "Tanh", "Neg"]], ids=" ".join)
 def test_a_model_of_known_operators_is_predictable(op_types):
-    assert modelfile.consists_of(memoryview(chain(*op_types)), operators.COST_FOLLOWS_FROM_SHAPES, 3)
+    assert operators.consists_of(memoryview(chain(*op_types)), operators.COST_FOLLOWS_FROM_SHAPES, 3)
 
 
 def test_a_model_with_another_operator_or_of_another_domain_or_of_too_many_nodes_is_not():
     known = operators.COST_FOLLOWS_FROM_SHAPES
-    assert not modelfile.consists_of(memoryview(loop()), known, 3)
-    assert not modelfile.consists_of(memoryview(chain("Relu", "NonZero")), known, 3)
-    assert not modelfile.consists_of(memoryview(chain("Relu", "Relu", "Relu", "Relu")), known, 3)
+    assert not operators.consists_of(memoryview(loop()), known, 3)
+    assert not operators.consists_of(memoryview(chain("Relu", "NonZero")), known, 3)
+    assert not operators.consists_of(memoryview(chain("Relu", "Relu", "Relu", "Relu")), known, 3)
     foreign = models.build([node("Relu", domain="com.example")], [models.tensor("x")], [models.tensor("y")])
-    assert not modelfile.consists_of(memoryview(foreign), known, 3)
+    assert not operators.consists_of(memoryview(foreign), known, 3)
 
 
 def test_what_is_no_model_is_not_predictable_either():
-    assert not modelfile.consists_of(memoryview(b""), operators.COST_FOLLOWS_FROM_SHAPES, 3)
+    assert not operators.consists_of(memoryview(b""), operators.COST_FOLLOWS_FROM_SHAPES, 3)
     with pytest.raises(ValueError, match=r"."):
-        modelfile.consists_of(memoryview(b"\xff" * 40), operators.COST_FOLLOWS_FROM_SHAPES, 3)
+        operators.consists_of(memoryview(b"\xff" * 40), operators.COST_FOLLOWS_FROM_SHAPES, 3)
 
 
 @pytest.mark.parametrize("domain", operators.COST_FOLLOWS_FROM_SHAPES)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import multiprocessing
 import pickle
 from collections.abc import Callable
@@ -245,7 +244,7 @@ def test_every_option_has_been_decided_upon():
     """Whoever adds an option decides whether it travels: values of these types do."""
     plain = {"bool", "int", "str", "str | None", "bool | None", "int | None", "tuple[tuple[str, str], ...]"}
     plain |= {"tuple[str, ...]", "tuple[tuple[str, str, int], ...]"}
-    others = {field.name for field in dataclasses.fields(options.SessionOptions) if field.type not in plain}
+    others = {name for name, type_ in options.SessionOptions.__annotations__.items() if type_ not in plain}
     assert others == {"providers", "provider", "initializers", "prepacked_weights", "external_data"}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
 import json
 import os
 from pathlib import Path
@@ -65,7 +64,7 @@ def test_a_preset_sets_what_its_table_says_and_nothing_else(model, preset, monke
 
 @EACH_PRESET
 def test_a_preset_is_short_for_the_options_in_its_table(preset):
-    assert dataclasses.replace(read(preset=preset), preset=None) == read(**PRESETS[preset])
+    assert read(preset=preset).replace(preset=None) == read(**PRESETS[preset])
 
 
 def test_all_presets_speak_about_the_same_options_and_no_two_say_the_same():
@@ -103,12 +102,12 @@ def test_what_is_given_wins_even_if_it_is_the_default(preset, name, form):
             "keyword over mapping": ({name: other, "preset": "latency"}, {name: value, "preset": preset}),
         }[form]
         resolved = options.read_session_options("ortx.session", table, keywords)
-        assert dataclasses.replace(read(preset=preset), **{name: value}) == resolved
+        assert read(preset=preset).replace(**{name: value}) == resolved
 
 
 @EACH_PRESET
 def test_none_is_as_good_as_not_given(model, preset):
-    others = [field.name for field in dataclasses.fields(options.SessionOptions) if field.name != "preset"]
+    others = [name for name in options.SessionOptions.fields if name != "preset"]
     assert said(model, dict.fromkeys(others), preset=preset) == said(model, preset=preset)
 
 

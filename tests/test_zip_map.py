@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 import ortx
-from ortx import modelfile
+from ortx import modelfile, zipmaps
 
 FLOAT, INT64, STRING = TensorProto.FLOAT, TensorProto.INT64, TensorProto.STRING
 ML = "ai.onnx.ml"
@@ -83,7 +83,7 @@ def label_and_probabilities() -> bytes:
 
 def removed(model: bytes) -> list[str]:
     """Return the outputs whose ZipMap is left out."""
-    _, found = modelfile.without_zip_maps(memoryview(model))
+    _, found = zipmaps.without_zip_maps(memoryview(model))
     return [made.output for made in found]
 
 
@@ -478,7 +478,7 @@ STAYING = {
 @pytest.mark.parametrize("case", [case for case in STAYING if "another node" not in case])
 def test_the_node_stays_where_leaving_it_out_would_not_do(tmp_path, case):
     model = STAYING[case]
-    assert modelfile.without_zip_maps(memoryview(model)) == (b"", ())
+    assert zipmaps.without_zip_maps(memoryview(model)) == (b"", ())
     assert_same(model, X)
     with ortx.session_from_bytes(model) as session:
         assert session.run([X])["y"] == [{1: 0.25, 2: 0.125, 3: 0.5}, {1: 2.0, 2: 3.0, 3: 1.0}]
@@ -488,7 +488,7 @@ def test_the_node_stays_where_leaving_it_out_would_not_do(tmp_path, case):
 
 def test_the_node_stays_where_another_node_reads_its_output():
     model = STAYING["of which another node reads the output"]
-    assert modelfile.without_zip_maps(memoryview(model)) == (b"", ())
+    assert zipmaps.without_zip_maps(memoryview(model)) == (b"", ())
     errors = []
     for fast in (True, False):  # ONNX Runtime has no kernel that would read it
         with pytest.raises(ortx.Error) as caught:
@@ -535,7 +535,7 @@ def outside(folder: Path) -> Path:
 
 def test_the_node_stays_in_a_model_with_weights_in_another_file(tmp_path):
     path = outside(tmp_path)
-    assert modelfile.without_zip_maps(memoryview(path.read_bytes())) == (b"", ())
+    assert zipmaps.without_zip_maps(memoryview(path.read_bytes())) == (b"", ())
     for fast in (True, False):
         with ortx.session(path, fast_zip_map=fast) as session:
             assert session.run([X])["y"][0] == {1: 0.5, 2: 0.5, 3: 0.5}
@@ -570,11 +570,11 @@ def test_the_node_stays_in_a_model_of_onnx_runtimes_own_format(tmp_path, form):
         assert session.run([X])["y"] == [{1: 0.25, 2: 0.125, 3: 0.5}, {1: 2.0, 2: 3.0, 3: 1.0}]
 
 
-# --- modelfile.without_zip_maps
+# --- zipmaps.without_zip_maps
 
 
 def test_what_is_left_of_a_model_gives_the_tensor():
-    content, (made,) = modelfile.without_zip_maps(memoryview(classifier()))
+    content, (made,) = zipmaps.without_zip_maps(memoryview(classifier()))
     assert (made.output, made.tensor, made.labels) == ("y", "t", (3, 1, 2))
     proto = onnx.load_model_from_string(content)
     assert [each.op_type for each in proto.graph.node] == ["Identity"]
@@ -593,7 +593,7 @@ def test_everything_else_of_a_model_stays_as_it_is():
     proto.doc_string, proto.producer_name, proto.model_version = "doc", "producer", 7
     proto.graph.initializer.append(models.constant("unused", [1.0, 2.0]))
     proto.graph.doc_string = "doc of the graph"
-    content, _ = modelfile.without_zip_maps(memoryview(proto.SerializeToString()))
+    content, _ = zipmaps.without_zip_maps(memoryview(proto.SerializeToString()))
     found = onnx.load_model_from_string(content)
     for model in (found, proto):
         del model.graph.output[:]
@@ -617,13 +617,13 @@ MODELS_WITHOUT = [
 
 @pytest.mark.parametrize("model", MODELS_WITHOUT, ids=len)
 def test_a_model_without_the_domain_of_machine_learning_is_not_touched(model):
-    assert modelfile.without_zip_maps(memoryview(model)) == (b"", ())
+    assert zipmaps.without_zip_maps(memoryview(model)) == (b"", ())
 
 
 def test_a_model_that_only_names_the_domain_is_not_touched():
     model = build([node("Identity", "x", "y")], [tensor("x")], [tensor("y")])
     assert ML.encode() in model
-    assert modelfile.without_zip_maps(memoryview(model)) == (b"", ())
+    assert zipmaps.without_zip_maps(memoryview(model)) == (b"", ())
     with ortx.session_from_bytes(model) as session:
         np.testing.assert_array_equal(session.run([X])["y"], X)
 
@@ -631,7 +631,7 @@ def test_a_model_that_only_names_the_domain_is_not_touched():
 def test_a_zip_map_of_another_domain_is_not_touched():
     other = node("ZipMap", "t", "y", domain="com.example", **INTEGERS)
     model = build([COPY, other], [tensor("x")], [dictionaries("y")])
-    assert modelfile.without_zip_maps(memoryview(model)) == (b"", ())
+    assert zipmaps.without_zip_maps(memoryview(model)) == (b"", ())
 
 
 # --- damaged models
@@ -666,7 +666,7 @@ def test_a_cut_off_model_is_a_value_error_or_has_less():
     outcomes = []
     for length in range(len(content)):
         try:
-            outcomes.append(modelfile.without_zip_maps(memoryview(content[:length]))[1])
+            outcomes.append(zipmaps.without_zip_maps(memoryview(content[:length]))[1])
         except ValueError:
             outcomes.append(None)
     assert None in outcomes
@@ -694,7 +694,7 @@ def test_a_tensor_without_dimensions_is_refused():
 )
 def test_a_node_that_onnx_runtime_refuses_is_left_for_it_to_refuse(make):
     model = build([node("Identity", "x", "t"), make()], [tensor("x")], [dictionaries("y")])
-    assert modelfile.without_zip_maps(memoryview(model)) == (b"", ())
+    assert zipmaps.without_zip_maps(memoryview(model)) == (b"", ())
     errors = []
     for fast in (True, False):
         with pytest.raises(ortx.Error) as caught:

@@ -34,7 +34,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import Buffer
 
-from .library import LibraryInfo
+from .libraryinfo import LibraryInfo
 from .modelinfo import MemoryInfo, Metadata
 from .stats import Stats
 from .valueinfo import ValueInfo

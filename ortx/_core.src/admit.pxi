@@ -20,7 +20,7 @@ cdef inline bint fits(const Slot* slot, cnp.ndarray array) noexcept:
     return True
 
 
-cdef object admit_array(const Slot* slot, info, object value):
+cdef object admit_array(const Slot* slot, TypeFacts info, object value):
     """Return an array that fits a slot, made of `value` without copying where possible, or a sentence (str)."""
     if isinstance(value, (list, tuple, int, float, complex, numpy.generic)):
         array = array_of_literal(value, dtype_of(slot.tensor_type))
@@ -47,7 +47,7 @@ cdef object admit_output(Signature signature, Py_ssize_t index, object value):
     None gives None: ORT allocates that output. Nothing is copied.
     """
     cdef const Slot* slot = &signature.slots[index]
-    name, info = signature.names[index], signature.infos[index]
+    name, info = signature.names[index], signature.facts[index]
     if value is None:
         return None
     if slot.tensor_type == ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED:

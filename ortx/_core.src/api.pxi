@@ -6,9 +6,11 @@ cdef uint32_t api_version = 0        # of the function table
 cdef uint32_t library_minor = 0      # of the library: 31 for 1.31.1, also where the table is older
 cdef OrtAllocator* default_allocator = NULL  # belongs to ORT
 cdef OrtMemoryInfo* cpu_memory_info = NULL   # never released, like the environment
-cdef object loaded_library = None           # LibraryInfo
+cdef object loaded_from = None              # library.Candidate
+cdef str library_version = None             # of the library: "1.31.1"
+cdef object loaded_library = None           # LibraryInfo, once somebody has asked for it
 cdef object configuration = None            # options.RuntimeConfiguration, once it was asked for
-cdef object setup_lock = threading.RLock()  # taken for loading the library and making the environment
+cdef object setup_lock = _thread.RLock()            # taken for loading the library and making the environment
 cdef bint finalizing = False                # set when the interpreter starts to exit: nothing is released after that
 cdef Py_ssize_t open_sessions = 0
 cdef object is_finalizing = sys.is_finalizing
@@ -63,6 +65,8 @@ cdef int refuse_when_finalized(str function) except -1:
 
 cdef int end_daemon_at_exit() except -1:
     """End a daemon thread that comes to set up what the process begins to take down."""
-    if finalizing and threading.current_thread().daemon:
-        raise SystemExit
+    if finalizing:
+        threading = sys.modules.get("threading")  # who makes daemon threads has imported it
+        if threading is not None and threading.current_thread().daemon:
+            raise SystemExit
     return 0

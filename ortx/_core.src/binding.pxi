@@ -336,7 +336,7 @@ cdef class IOBinding:
         """Refuse to run with inputs missing: ORT does not look, and its kernels fail in their own ways."""
         cdef Signature signature = self.session.inputs
         problems = [
-            f"input {signature.names[i]!r}: not bound; expected {signature.infos[i]}"
+            f"input {signature.names[i]!r}: not bound; expected {signature.facts[i]}"
             for i in range(signature.count)
             if signature.slots[i].required and signature.names[i] not in self.bound_inputs]
         if not self.bound_outputs:

@@ -37,7 +37,7 @@ cdef Outputs run_bound_with_timeout(IOBinding binding, run_options, timeout):
 
 
 cdef Outputs run_and_wait(PendingRun run):
-    if threading.current_thread() is threading.main_thread():
+    if PyThread_get_thread_ident() == main_thread:
         run_elsewhere(run)
     else:
         run_here(run)

@@ -233,7 +233,7 @@ cdef Feed make_container(ONNXType onnx_type, list parts, ONNXTensorElementDataTy
     return feed
 
 
-cdef Feed make_empty_sequence(element):
+cdef Feed make_empty_sequence(TypeFacts element):
     """Make a sequence of nothing, which CreateValue cannot: a model that consists of one node does."""
     cdef OrtSession* session
     cdef OrtValue* made = NULL

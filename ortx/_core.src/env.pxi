@@ -17,6 +17,13 @@ cdef extern from *:
     """
     int ortx_prepare_unwinding() noexcept nogil
 
+cdef extern from "Python.h":
+    ctypedef struct PyObjectArenaAllocator:  # takes memory from the system and gives it back: mmap, VirtualAlloc
+        void* ctx
+        void* (*alloc)(void* ctx, size_t size)
+        void (*free)(void* ctx, void* memory, size_t size)
+    void PyObject_GetArenaAllocator(PyObjectArenaAllocator* allocator)
+
 cdef enum:
     ROOM_TO_SET_UP = 16 << 20  # bytes; the environment takes 6 MB
 
@@ -109,13 +116,12 @@ cdef int ensure_env() except -1:
 
 cdef int require_room_to_set_up() except -1:
     """Raise if there is not enough memory for the environment: making it might crash, and cannot be tried again."""
-    cdef bint has_room
-    try:
-        mmap.mmap(-1, ROOM_TO_SET_UP).close()  # malloc would keep such blocks from then on, and not give them back
-        has_room = ortx_prepare_unwinding()
-    except OSError:
-        has_room = False
-    if not has_room:
+    cdef PyObjectArenaAllocator system  # malloc would keep such blocks from then on, and not give them back
+    PyObject_GetArenaAllocator(&system)
+    room = system.alloc(system.ctx, ROOM_TO_SET_UP)
+    if room != NULL:
+        system.free(system.ctx, room, ROOM_TO_SET_UP)
+    if room == NULL or not ortx_prepare_unwinding():
         raise OutOfMemory(
             f"the first session: there is not enough memory to set up ONNX Runtime, {ROOM_TO_SET_UP >> 20} MB")
     return 0

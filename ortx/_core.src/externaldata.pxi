@@ -19,7 +19,7 @@ cdef dict external_buffers(str function, external_data, model):
         if library_minor < 31 and memoryoptions.same_file(name) != name:  # ORT looks for the one, and keeps the other
             raise NotSupported(
                 f"{function}: option 'external_data': the model calls a file {name!r}; ONNX Runtime "
-                f"{loaded_library.version} finds such a name only on disk, 1.31 and newer also in memory")
+                f"{library_version} finds such a name only on disk, 1.31 and newer also in memory")
     views = {name: memoryview(buffer) for name, buffer in external_data}
     sizes = {name: view.nbytes for name, view in views.items()}
     return {name: views[given] for name, given in memoryoptions.matched_files(function, sizes, needed).items()}

@@ -4,7 +4,7 @@
 cdef object admit_value(Signature signature, Py_ssize_t index, object value):
     """Admit a value for an input. A sentence does not name the input: it begins with what was got."""
     cdef const Slot* slot = &signature.slots[index]
-    info = signature.infos[index]
+    cdef TypeFacts info = signature.facts[index]
     learn_ml_dtypes(import_it=False)
     word = "None"
     if isinstance(value, Optional):
@@ -34,7 +34,7 @@ cdef Feed feed_of(object admitted, ONNXTensorElementDataType element_type):
     return admitted if isinstance(admitted, Feed) else feed_over(admitted, element_type)
 
 
-cdef object admit_converted(const Slot* slot, info, value):
+cdef object admit_converted(const Slot* slot, TypeFacts info, value):
     """Admit a tensor whose elements ORT has in another form than numpy."""
     if slot.tensor_type == ONNX_TENSOR_ELEMENT_DATA_TYPE_STRING:
         return admit_strings(slot, info, value)
@@ -44,7 +44,7 @@ cdef object admit_converted(const Slot* slot, info, value):
     return admitted if isinstance(admitted, str) else make_packed_value(admitted, slot.tensor_type)
 
 
-cdef object admit_strings(const Slot* slot, info, value):
+cdef object admit_strings(const Slot* slot, TypeFacts info, value):
     if isinstance(value, Tensor):
         value = (<Tensor>value).array
     if is_masked(value):
@@ -78,7 +78,7 @@ cdef object admit_strings(const Slot* slot, info, value):
         return f"got {shown(error.object)}, which cannot be written as UTF-8 ({error.reason}); expected {info}"
 
 
-cdef object admit_sequence(Signature signature, Py_ssize_t index, info, value):
+cdef object admit_sequence(Signature signature, Py_ssize_t index, TypeFacts info, value):
     cdef Signature elements = signature.nested[index]
     cdef const Slot* slot = &elements.slots[0]
     if not isinstance(value, (list, tuple)):
@@ -101,7 +101,7 @@ cdef object admit_sequence(Signature signature, Py_ssize_t index, info, value):
     return make_container(ONNX_TYPE_SEQUENCE, values, slot.element_type)
 
 
-cdef object admit_map(info, value):
+cdef object admit_map(TypeFacts info, value):
     """Make a map of a dict: a tensor of its keys and one of its values."""
     if not isinstance(value, Mapping):
         return f"got {shown(value)}; expected a dict: {info}"
@@ -136,7 +136,7 @@ cdef object admit_elements(word, list items):
     return feed_over(array, number)
 
 
-cdef object admit_sparse(info, value):
+cdef object admit_sparse(TypeFacts info, value):
     from . import sparse
     number = <ONNXTensorElementDataType><int>ELEMENT_TYPE_OF_WORD.get(info.data_type, 0)
     if hasattr(value, "tocoo"):

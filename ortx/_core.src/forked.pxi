@@ -15,7 +15,7 @@ cdef list process_ids = [os.getpid()]           # of this process, at the end, a
 cdef dict forking_threads = {}                  # thread -> whether it holds `setup_lock` for the fork, too
 cdef PyObject* first_session = NULL             # all there are; changed under the GIL
 cdef dict openings = {}                         # thread -> how many sessions and libraries it is opening
-cdef object openings_allowed = threading.Lock()  # held while a thread forks
+cdef object openings_allowed = _thread.allocate_lock()  # held while a thread forks
 cdef PyThread_type_lock openings_ended = NULL   # what a fork waits on, if it has to
 cdef object waiting_to_fork = None              # the thread that does
 cdef double longest_wait = 10                   # seconds: then rather a child that cannot open sessions than no child
@@ -32,7 +32,7 @@ cdef PyThread_type_lock closed_lock() except NULL:
 
 cdef int begin_opening() except -1:
     """Let no other thread fork until `end_opening`, or not soon. It includes imports, whose locks are held as well."""
-    thread = threading.get_ident()
+    thread = _thread.get_ident()
     if thread not in openings and thread not in forking_threads:
         with openings_allowed:
             openings[thread] = 0
@@ -42,7 +42,7 @@ cdef int begin_opening() except -1:
 
 cdef int end_opening() except -1:
     global waiting_to_fork
-    thread = threading.get_ident()
+    thread = _thread.get_ident()
     openings[thread] -= 1
     if not openings[thread]:
         del openings[thread]
@@ -60,7 +60,7 @@ def _wait_for_openings() -> None:
     """Before a fork, wait until nothing is half opened; until the fork is done nothing more is opened."""
     global openings_ended, waiting_to_fork
     cdef PyLockStatus status
-    thread = threading.get_ident()
+    thread = _thread.get_ident()
     if not openings_allowed.acquire(timeout=longest_wait):  # another thread forks
         return
     forking_threads[thread] = False
@@ -85,7 +85,7 @@ def _longest_wait_of_a_fork(seconds: float) -> float:
 
 def _let_others_open() -> None:
     """Undo, in the parent, what was done before the fork."""
-    has_setup_lock = forking_threads.pop(threading.get_ident(), None)
+    has_setup_lock = forking_threads.pop(_thread.get_ident(), None)
     if has_setup_lock:
         setup_lock.release()
     if has_setup_lock is not None:
@@ -102,8 +102,8 @@ def _mark_inherited() -> None:
     if not finalizing:
         releasing_generation = fork_generation
     process_ids.append(os.getpid())
-    setup_lock = threading.RLock()
-    openings_allowed = threading.Lock()
+    setup_lock = _thread.RLock()
+    openings_allowed = _thread.allocate_lock()
     openings_ended = NULL
     waiting_to_fork = None
     forking_threads.clear()

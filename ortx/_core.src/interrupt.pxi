@@ -75,7 +75,15 @@ cdef extern from "Python.h":
 # is a system call, so it is done no more often than this: a thousandth of the time at most.
 cdef int64_t LOOK_EVERY = 200_000
 cdef int64_t looked_at = 0
-main_thread = threading.main_thread().ident
+
+
+cdef unsigned long ident_of_main_thread() except? 0:
+    """Return it without importing `threading`, which takes longer than all else that a session needs of Python's."""
+    threading = sys.modules.get("threading")  # None: nobody has made threads, or none that Python knows to be others
+    return PyThread_get_thread_ident() if threading is None else threading.main_thread().ident
+
+
+main_thread = ident_of_main_thread()
 
 
 cdef void stop_main_run() noexcept nogil:
@@ -145,7 +153,7 @@ cdef void allow_main_runs(const OrtRunOptions* options) noexcept:
 def _note_main_thread() -> None:
     """Note, in a forked child, which thread is the main one: that which has forked."""
     global main_thread, options_in_run, is_stopped
-    main_thread = threading.main_thread().ident
+    main_thread = PyThread_get_thread_ident()
     options_in_run = NULL
     is_stopped = False
 

@@ -44,15 +44,33 @@ def load_library(path: str | os.PathLike[str] | None = None) -> LibraryInfo:
     """
     if path is not None:
         path = path_argument("load_library", "path", path)
+    load(path)
+    with setup_lock:
+        return library_info()
+
+
+cdef int load(str path) except -1:
     with setup_lock:
         if api == NULL:
             end_daemon_at_exit()
             open_api(path)
-        elif path is not None and not same_file(path, loaded_library.path):
+        elif path is not None and not same_file(path, loaded_from.path):
             raise Error(
-                f"load_library: cannot load {path!r}: this process uses {loaded_library.path!r} (from "
-                f"{loaded_library.origin}) already; choose a library before the first session is made")
+                f"load_library: cannot load {path!r}: this process uses {loaded_from} already; "
+                "choose a library before the first session is made")
+    return 0
+
+
+cdef object library_info():
+    """Return the LibraryInfo of the library that is loaded."""
+    global loaded_library
+    if loaded_library is not None:
         return loaded_library
+    from .libraryinfo import LibraryInfo
+    loaded_library = LibraryInfo(
+        path=loaded_from.path, origin=loaded_from.origin, version=library_version, api_version=api_version,
+        build_info=api.GetBuildInfoString().decode("utf-8", "replace"))
+    return loaded_library
 
 
 cdef bint same_file(first, second) except -1:
@@ -63,7 +81,7 @@ cdef bint same_file(first, second) except -1:
 
 
 cdef int open_api(path) except -1:
-    global api, api_version, library_minor, loaded_library
+    global api, api_version, library_minor, library_version, loaded_from
     cdef const OrtApiBase* base
     cdef const OrtApi* table
     cdef uint32_t version
@@ -80,12 +98,9 @@ cdef int open_api(path) except -1:
         raise LibraryError(
             f"the ONNX Runtime library {candidate.path!r} (version {runtime_version}) does not offer version "
             f"{version} of its C API")
-    info = library.LibraryInfo(
-        path=candidate.path, origin=candidate.origin, version=runtime_version, api_version=version,
-        build_info=table.GetBuildInfoString().decode("utf-8", "replace"))
     library_minor = int(runtime_version.split(".")[1])
     # From here on no Python code runs: whoever sees `api` without a lock finds the rest in place, too.
-    loaded_library, api_version = info, version
+    loaded_from, library_version, api_version = candidate, runtime_version, version
     api = table
     try:
         check(api.GetAllocatorWithDefaultOptions(&default_allocator))
@@ -98,7 +113,7 @@ cdef int open_api(path) except -1:
 
 cdef inline int ensure_library() except -1:
     if api == NULL:
-        load_library()
+        load(None)
     return 0
 
 
@@ -106,7 +121,7 @@ cdef int require_version(uint32_t version, what) except -1:
     """Refuse to go on if the loaded library is too old for `what`: a slot it lacks reads as its neighbour, not NULL."""
     if api_version < version:
         raise NotSupported(
-            f"{what} needs ONNX Runtime 1.{version} or newer; {loaded_library.path!r} is {loaded_library.version}")
+            f"{what} needs ONNX Runtime 1.{version} or newer; {loaded_from.path!r} is {library_version}")
     return 0
 
 

@@ -45,7 +45,7 @@ cdef uint64_t last_sequence = 0
 cdef bint log_is_busy = False   # something waits, or is being handed over; a hint without the lock
 
 # Guarded by the GIL:
-cdef object log_turn = threading.Lock()     # held by the thread that hands messages over
+cdef object log_turn = _thread.allocate_lock()     # held by the thread that hands messages over
 cdef unsigned long emitter = 0              # that thread; 0: none
 cdef bint emitter_was_asked = False         # by its own handler, which uses ortx
 cdef bint delivery_is_starting = False
@@ -64,7 +64,7 @@ def _renew_log() -> None:
     global log_lock, first_record, last_record, waiting_records, dropped_records, log_is_busy
     global log_turn, emitter, delivery_is_starting
     log_lock = PyThread_allocate_lock()
-    log_turn = threading.Lock()
+    log_turn = _thread.allocate_lock()
     first_record = last_record = NULL
     waiting_records = dropped_records = 0
     log_is_busy = delivery_is_starting = False
@@ -143,7 +143,7 @@ cdef void deliver_elsewhere() noexcept:
         return
     delivery_is_starting = True
     try:
-        start_new_thread(_deliver, ())
+        _thread.start_new_thread(_deliver, ())
     except RuntimeError:  # no more threads; the end of the next call hands it over, or that of the process
         delivery_is_starting = False
 

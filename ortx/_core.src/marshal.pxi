@@ -147,7 +147,7 @@ cdef int add_any_inputs(Frame* frame, Signature signature, inputs, list problems
     cdef int index
     given = set()
     for index, value in indexed_values(signature, inputs, problems):
-        if not signature.slots[index].required and is_left_out(value, signature.infos[index]):
+        if not signature.slots[index].required and is_left_out(value, signature.facts[index]):
             continue
         given.add(index)
         admitted = admit_value(signature, index, value)
@@ -159,7 +159,7 @@ cdef int add_any_inputs(Frame* frame, Signature signature, inputs, list problems
             add_input(frame, &signature.slots[index], admitted)
     for index in range(<int>signature.count):
         if signature.slots[index].required and index not in given:
-            problems.append(f"input {signature.names[index]!r}: missing; expected {signature.infos[index]}")
+            problems.append(f"input {signature.names[index]!r}: missing; expected {signature.facts[index]}")
     return 0
 
 

@@ -167,7 +167,6 @@ cdef NativeSession create_native(
 
 cdef object with_threads(table):
     """Return the options with numbers of threads in place of 0. To count the CPUs takes a while: it is done once."""
-    import dataclasses
     if table.intra_op_num_threads and table.inter_op_num_threads and table.max_concurrency:
         return table
     count = threads_or_default(0)
@@ -175,14 +174,13 @@ cdef object with_threads(table):
     of_a_run = intra
     if table.disable_per_session_threads:
         of_a_run = current_configuration().global_intra_op_num_threads or count
-    return dataclasses.replace(
-        table, intra_op_num_threads=intra, inter_op_num_threads=table.inter_op_num_threads or count,
+    return table.replace(
+        intra_op_num_threads=intra, inter_op_num_threads=table.inter_op_num_threads or count,
         max_concurrency=table.max_concurrency or max(1, count // of_a_run))
 
 
 cdef object effective_options(table, tuple provider_names, tuple libraries):
     """Return the options of a session that could be opened: what it really runs with."""
-    import dataclasses
     from . import options
     intra, inter = table.intra_op_num_threads, table.inter_op_num_threads
     process = current_configuration()
@@ -190,9 +188,9 @@ cdef object effective_options(table, tuple provider_names, tuple libraries):
         intra, inter = process.global_intra_op_num_threads, process.global_inter_op_num_threads
     severity = table.session_log_severity_level
     if not table.keep_model and not is_read_in_place(table):
-        table = dataclasses.replace(table, external_data=())  # nothing of it is needed any more
+        table = table.replace(external_data=())  # nothing of it is needed any more
     return options.effective(
-        dataclasses.replace(table, custom_op_libraries=libraries), provider_names,
+        table.replace(custom_op_libraries=libraries), provider_names,
         intra_op_num_threads=threads_or_default(intra), inter_op_num_threads=threads_or_default(inter),
         max_concurrency=table.max_concurrency,
         session_log_severity_level=process.log_severity_level if severity is None else severity)
@@ -202,8 +200,7 @@ cdef object without_weights(table):
     """Return the options of a closed session: they are no reason to keep weights in memory."""
     if not table.initializers and table.prepacked_weights is None and not table.external_data:
         return table
-    import dataclasses
-    return dataclasses.replace(table, initializers=(), prepacked_weights=None, external_data=())
+    return table.replace(initializers=(), prepacked_weights=None, external_data=())
 
 
 cdef int check_content(str function, table, content, str path, dict external_data) except -1:
@@ -224,11 +221,14 @@ cdef str folder_of_external_data(table, str path):
 
 cdef tuple replaced_zip_maps(table, content):
     """Return the model without its ZipMap nodes, and these; empty where they stay."""
-    from . import modelfile
+    from . import modelwalk
     if not table.fast_zip_map or table.optimized_model_path is not None or content is None:
         return b"", ()
     try:
-        return modelfile.without_zip_maps(content)
+        if not modelwalk.has_node(content, "ZipMap"):
+            return b"", ()
+        from . import zipmaps
+        return zipmaps.without_zip_maps(content)
     except ValueError:
         return b"", ()  # damaged, or of another format: ORT has to say so
 
@@ -258,12 +258,12 @@ cdef object content_of_buffer(ModelBuffer buffer):
 
 cdef bint is_model_read_in_place(table, content) except -1:
     """Whether a session of a model in memory uses the weights where they lie, for as long as it lives."""
-    from . import modelfile
     entries = dict(table.config_entries)
-    return (
-        entries.get("session.use_ort_model_bytes_directly") == "1"  # without it, the other uses a copy of ORT's own
-        and entries.get("session.use_ort_model_bytes_for_initializers") == "1"
-        and modelfile.is_ort_format(content))
+    if (entries.get("session.use_ort_model_bytes_directly") != "1"  # without it, the other uses a copy of ORT's own
+            or entries.get("session.use_ort_model_bytes_for_initializers") != "1"):
+        return False
+    from . import modelfile
+    return modelfile.is_ort_format(content)
 
 
 cdef object content_of_file(str function, table, str path, bint is_needed):
@@ -313,7 +313,6 @@ cdef bint is_complete_profile(str file) except -1:
 
 cdef int add_custom_op_library(Session session, path_or_library) except -1:
     """Replace a session's native session by one with another library; if that fails, nothing has changed."""
-    import dataclasses
     cdef NativeSession replacement
     function = "register_custom_op_library"
     path = absolute_path(function, "path_or_library", path_argument(function, "path_or_library", path_or_library))
@@ -326,13 +325,14 @@ cdef int add_custom_op_library(Session session, path_or_library) except -1:
             return 0
         begin_opening()
         try:
-            replacement = reopen_native(session, function, dataclasses.replace(
-                table, custom_op_libraries=libraries,
+            replacement = reopen_native(session, function, table.replace(
+                custom_op_libraries=libraries,
                 config_entries=session.given.config_entries))  # the current folder may be another one now
         finally:
             end_opening()
-        if input_signature(replacement.handle).infos != session.inputs.infos or (
-                output_signature(replacement.handle, replacement.zip_maps).infos != session.outputs.infos):
+        outputs = output_signature(replacement.handle, replacement.zip_maps)
+        if (value_infos(input_signature(replacement.handle)) != value_infos(session.inputs)
+                or value_infos(outputs) != value_infos(session.outputs)):
             raise Error(  # the call path of other threads looks into the signatures that there are
                 f"{function}: {session.source} has other inputs or outputs than when the session was opened; make a "
                 "new session")
@@ -341,7 +341,7 @@ cdef int add_custom_op_library(Session session, path_or_library) except -1:
         session.opened()  # it may have been closed meanwhile
         # Otherwise another thread was faster, and its library or options have to be kept.
         if session.table is table and session.dynamic_options is dynamic_options:
-            session.given = dataclasses.replace(session.given, custom_op_libraries=libraries)
+            session.given = session.given.replace(custom_op_libraries=libraries)
             return session.adopt(replacement)
 
 

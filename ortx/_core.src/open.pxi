@@ -202,7 +202,6 @@ cdef object read_session_options(function, table, keywords):
 
 cdef object for_another_opening(str function, table):
     """Return options that mean the same files wherever they are read again, and keep no more than they are to."""
-    import dataclasses
     changes = {}
     for name in ("optimized_model_path", "profile_file_prefix"):
         if getattr(table, name) is not None:
@@ -211,7 +210,7 @@ cdef object for_another_opening(str function, table):
         changes["config_entries"] = with_absolute_paths(function, table.config_entries)
     if table.external_data and not table.keep_model:
         changes["external_data"] = ()
-    return dataclasses.replace(table, **changes) if changes else table
+    return table.replace(**changes) if changes else table
 
 
 cdef tuple with_absolute_paths(str function, tuple entries):

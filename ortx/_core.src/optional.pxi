@@ -71,7 +71,7 @@ def optional(value: object | None = None, type_info: ValueInfo | str | None = No
     return made
 
 
-cdef str optional_problem(Optional optional, info):
+cdef str optional_problem(Optional optional, TypeFacts info):
     """Say why an optional does not go with an input of that type, or return None."""
     if optional.declared is None or optional.type_word() == info.type:
         return None
@@ -80,7 +80,7 @@ cdef str optional_problem(Optional optional, info):
     return f"got an ortx.Optional of {optional.type_word()}; expected {info.type}"
 
 
-cdef bint is_left_out(value, info) except -1:
+cdef bint is_left_out(value, TypeFacts info) except -1:
     """Whether an input that need not be given is given as None, or as an empty optional of its type."""
     if isinstance(value, Optional):
         return (<Optional>value).content is None and optional_problem(value, info) is None

@@ -44,7 +44,7 @@ cdef int fill_session_options(OrtSessionOptions* native, str function, table) ex
         check(api.EnableProfiling(native, path_characters(path)))
     if table.config_entries:
         from . import config_keys
-        config_keys.check_versions(table.config_entries, api_version, loaded_library.version, function=function)
+        config_keys.check_versions(table.config_entries, api_version, library_version, function=function)
         for key, value in table.config_entries:
             encoded_key, encoded_value = key.encode(), value.encode()
             check(api.AddSessionConfigEntry(

@@ -64,14 +64,14 @@ cdef inline OrtStatus* run_at_pace(
 
 cdef tuple predictions(content):
     """Return whether the shapes of a model's inputs tell what it costs, and whether they tell the outputs' shapes."""
-    from . import modelfile, operators
+    from . import operators
     if content is None:
         return False, False
     view = memoryview(content)
     try:
-        if not modelfile.consists_of(view, operators.COST_FOLLOWS_FROM_SHAPES, MOST_NODES):
+        if not operators.consists_of(view, operators.COST_FOLLOWS_FROM_SHAPES, MOST_NODES):
             return False, False
-        return True, modelfile.has_constant_shapes(view, operators.SHAPED_BY_VALUES)
+        return True, operators.has_constant_shapes(view, operators.SHAPED_BY_VALUES)
     except ValueError:
         return False, False  # of another format
 

@@ -92,9 +92,9 @@ cdef int append_coreml_by_flags(OrtSessionOptions* native, provider, table) exce
     from . import coreml, library, options
     cdef uint32_t flags
     cdef AppendCoreMLFunction append
-    cdef uintptr_t address = library.address_of(loaded_library.path, "OrtSessionOptionsAppendExecutionProvider_CoreML")
+    cdef uintptr_t address = library.address_of(loaded_from.path, "OrtSessionOptionsAppendExecutionProvider_CoreML")
     if address == 0:
-        raise NotSupported(f"{loaded_library.path!r} was built without CoreML")
+        raise NotSupported(f"{loaded_from.path!r} was built without CoreML")
     flags = coreml.flags(coreml.resolve(options.coreml_options(table)), dict(provider.options))
     if flags & coreml.CoreMLFlag.ONLY_ENABLE_DEVICE_WITH_ANE and not coreml.has_neural_engine():
         # This version throws a C++ exception through its C function then, which ends the process.

@@ -122,7 +122,7 @@ cdef class RunOptions:
         from . import config_keys
         self.require_own()
         key, value = config_keys.read_run_entry(key, value)
-        config_keys.check_run_version(key, api_version, loaded_library.version)
+        config_keys.check_run_version(key, api_version, library_version)
         encoded_key, encoded_value = key.encode(), value.encode()
         before = self.entries or {}
         self.entries = {**before, encoded_key: encoded_value}

@@ -271,7 +271,7 @@ cdef class Session:
         Raises `InvalidArgument` for a `name_or_index` that the model does not have. Stands for
         ``SessionGetInputTypeInfo``.
         """
-        return self.inputs.infos[self.inputs.index(name_or_index, "input_info", 0, self.input_count())]
+        return value_info(self.inputs.facts[self.inputs.index(name_or_index, "input_info", 0, self.input_count())])
 
     def output_info(self, name_or_index: str | int) -> ValueInfo:
         """Return what the model declares of an output, found by name or position.
@@ -279,7 +279,7 @@ cdef class Session:
         Raises `InvalidArgument` for a `name_or_index` that the model does not have. Stands for
         ``SessionGetOutputTypeInfo``.
         """
-        return self.outputs.infos[self.outputs.index(name_or_index, "output_info", 0, self.outputs.count)]
+        return value_info(self.outputs.facts[self.outputs.index(name_or_index, "output_info", 0, self.outputs.count)])
 
     def overridable_initializer_info(self, name_or_index: str | int) -> ValueInfo:
         """Return what the model declares of an overridable initializer, found by name or position.
@@ -289,7 +289,7 @@ cdef class Session:
         """
         first = self.input_count()
         index = self.inputs.index(name_or_index, "overridable_initializer_info", first, self.inputs.count)
-        return self.inputs.infos[index]
+        return value_info(self.inputs.facts[index])
 
     def memory_info_for_inputs(self) -> Outputs:
         """Return a `MemoryInfo` per input, by position and by name: where the session wants it.
@@ -332,7 +332,7 @@ cdef class Session:
         its default is there. The result is a new dictionary, which `ortx.session` takes.
         """
         from . import options
-        return options.as_table(self.table)
+        return options.as_table(options.with_cpu(self.table))
 
     def stats(self) -> Stats:
         """Return what the session has done since it was opened, in whatever way it was run, as a `Stats`.

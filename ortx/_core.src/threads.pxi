@@ -54,6 +54,7 @@ cdef int require_threads(str function, long long count, str option) except -1:
 
 cdef object start_thread(target, str name, tuple arguments=()):
     """Start a daemon thread of ortx's own."""
+    import threading
     thread = threading.Thread(target=target, name=name, args=arguments, daemon=True)
     try:
         thread.start()

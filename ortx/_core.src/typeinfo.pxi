@@ -1,5 +1,6 @@
-# What a model takes and gives. A `Signature` holds it twice: as `ValueInfo` objects for people and messages, and as C
-# arrays for the call path, which looks at nothing else.
+# What a model takes and gives. A `Signature` holds it twice: as `TypeFacts` for messages and for what is no plain
+# tensor, and as C arrays for the call path, which looks at nothing else. What users see is a `ValueInfo`, made of such
+# facts when somebody asks for it.
 
 cdef dict ONNX_TYPE_WORDS = {
     ONNX_TYPE_UNKNOWN: "unknown",
@@ -12,41 +13,67 @@ cdef dict ONNX_TYPE_WORDS = {
 }
 
 
-cdef object value_info(const OrtTypeInfo* type_info, str name):
-    """Read an OrtTypeInfo, which stays the caller's, into a ValueInfo."""
-    cdef ONNXType onnx_type = ONNX_TYPE_UNKNOWN
+@cython.final
+cdef class TypeFacts:
+    """The type of a value, as a model declares it."""
+
+    def __init__(self):
+        raise TypeError("TypeFacts cannot be made directly; session.input_info(name) tells the same")
+
+    def __str__(self):
+        return type_text(self.onnx_type, self.type, self.data_type, self.shape, self.symbolic_shape)
+
+
+cdef TypeFacts make_type_facts(str name, str onnx_type, str type, TypeFacts element=None):
+    cdef TypeFacts facts = TypeFacts.__new__(TypeFacts)
+    facts.name, facts.onnx_type, facts.type, facts.element = name, onnx_type, type, element
+    return facts
+
+
+cdef object value_info(TypeFacts facts):
+    """Make a ValueInfo, for the user."""
     from .valueinfo import ValueInfo
+    if facts is None:
+        return None
+    return ValueInfo(
+        name=facts.name, onnx_type=facts.onnx_type, type=facts.type, is_sparse=facts.is_sparse,
+        data_type=facts.data_type, has_shape=facts.has_shape, shape=facts.shape, symbolic_shape=facts.symbolic_shape,
+        element=value_info(facts.element), key_type=facts.key_type, value=value_info(facts.value))
+
+
+cdef TypeFacts type_facts(const OrtTypeInfo* type_info, str name):
+    """Read an OrtTypeInfo, which stays the caller's."""
+    cdef ONNXType onnx_type = ONNX_TYPE_UNKNOWN
+    cdef TypeFacts element
     check(api.GetOnnxTypeFromTypeInfo(type_info, &onnx_type))
     word = ONNX_TYPE_WORDS.get(onnx_type, "unknown")
     if onnx_type == ONNX_TYPE_TENSOR or onnx_type == ONNX_TYPE_SPARSETENSOR:
-        return tensor_info(type_info, name, word)
+        return facts_of_tensor(type_info, name, word)
     if onnx_type == ONNX_TYPE_SEQUENCE:
-        element = sequence_element_info(type_info)
-        return ValueInfo(name=name, onnx_type=word, type=f"seq({element.type})", element=element)
+        element = facts_of_sequence_element(type_info)
+        return make_type_facts(name, word, f"seq({element.type})", element)
     if onnx_type == ONNX_TYPE_OPTIONAL:
-        element = optional_element_info(type_info)
-        return ValueInfo(name=name, onnx_type=word, type=f"optional({element.type})", element=element)
+        element = facts_of_optional_element(type_info)
+        return make_type_facts(name, word, f"optional({element.type})", element)
     if onnx_type == ONNX_TYPE_MAP:
-        key_type, value = map_infos(type_info)
-        return ValueInfo(
-            name=name, onnx_type=word, type=f"map({onnx_word(key_type)},{value.type})", key_type=numpy_word(key_type),
-            value=value)
-    return ValueInfo(name=name, onnx_type=word, type=word)
+        return facts_of_map(type_info, name, word)
+    return make_type_facts(name, word, word)
 
 
-cdef object tensor_info(const OrtTypeInfo* type_info, str name, str word):
-    from .valueinfo import ValueInfo
+cdef TypeFacts facts_of_tensor(const OrtTypeInfo* type_info, str name, str word):
     cdef const OrtTensorTypeAndShapeInfo* info = NULL
     cdef ONNXTensorElementDataType element_type = ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED
+    cdef TypeFacts facts
     cdef size_t rank = 0
     cdef int64_t* dims = NULL
     cdef const char** symbols = NULL
     check(api.CastTypeInfoToTensorInfo(type_info, &info))
     check(api.GetTensorElementType(info, &element_type))
     check(api.GetDimensionsCount(info, &rank))
-    has_shape = rank > 0 if api_version < 24 else bool(api.TensorTypeAndShape_HasShape(info))
-    shape = symbolic_shape = None
-    if has_shape:
+    facts = make_type_facts(name, word, f"{word}({onnx_word(element_type)})")
+    facts.is_sparse, facts.data_type = word == "sparse_tensor", numpy_word(element_type)
+    facts.has_shape = rank > 0 if api_version < 24 else bool(api.TensorTypeAndShape_HasShape(info))
+    if facts.has_shape:
         dims = <int64_t*>malloc((rank + 1) * sizeof(int64_t))
         symbols = <const char**>malloc((rank + 1) * sizeof(char*))
         try:
@@ -54,17 +81,15 @@ cdef object tensor_info(const OrtTypeInfo* type_info, str name, str word):
                 raise MemoryError()
             check(api.GetDimensions(info, dims, rank))
             check(api.GetSymbolicDimensions(info, symbols, rank))
-            shape = tuple([dims[i] for i in range(rank)])
-            symbolic_shape = tuple([symbols[i].decode("utf-8", "replace") for i in range(rank)])
+            facts.shape = tuple([dims[i] for i in range(rank)])
+            facts.symbolic_shape = tuple([symbols[i].decode("utf-8", "replace") for i in range(rank)])
         finally:
             free(dims)
             free(symbols)
-    return ValueInfo(
-        name=name, onnx_type=word, type=f"{word}({onnx_word(element_type)})", is_sparse=word == "sparse_tensor",
-        data_type=numpy_word(element_type), has_shape=has_shape, shape=shape, symbolic_shape=symbolic_shape)
+    return facts
 
 
-cdef object sequence_element_info(const OrtTypeInfo* type_info):
+cdef TypeFacts facts_of_sequence_element(const OrtTypeInfo* type_info):
     cdef const OrtSequenceTypeInfo* sequence = NULL
     cdef OrtTypeInfo* element = NULL
     check(api.CastTypeInfoToSequenceTypeInfo(type_info, &sequence))
@@ -73,7 +98,7 @@ cdef object sequence_element_info(const OrtTypeInfo* type_info):
     return take_type_info(element)
 
 
-cdef object optional_element_info(const OrtTypeInfo* type_info):
+cdef TypeFacts facts_of_optional_element(const OrtTypeInfo* type_info):
     cdef const OrtOptionalTypeInfo* contained = NULL
     cdef OrtTypeInfo* element = NULL
     check(api.CastTypeInfoToOptionalTypeInfo(type_info, &contained))
@@ -82,20 +107,24 @@ cdef object optional_element_info(const OrtTypeInfo* type_info):
     return take_type_info(element)
 
 
-cdef tuple map_infos(const OrtTypeInfo* type_info):
+cdef TypeFacts facts_of_map(const OrtTypeInfo* type_info, str name, str word):
     cdef const OrtMapTypeInfo* map_info = NULL
     cdef ONNXTensorElementDataType key_type = ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED
-    cdef OrtTypeInfo* value = NULL
+    cdef OrtTypeInfo* type_of_value = NULL
+    cdef TypeFacts facts, value
     check(api.CastTypeInfoToMapTypeInfo(type_info, &map_info))
     check(api.GetMapKeyType(map_info, &key_type))
-    check(api.GetMapValueType(map_info, &value))
+    check(api.GetMapValueType(map_info, &type_of_value))
     live_handles.type_info += 1
-    return <int>key_type, take_type_info(value)
+    value = take_type_info(type_of_value)
+    facts = make_type_facts(name, word, f"map({onnx_word(key_type)},{value.type})")
+    facts.key_type, facts.value = numpy_word(key_type), value
+    return facts
 
 
-cdef object take_type_info(OrtTypeInfo* type_info, str name=""):
+cdef TypeFacts take_type_info(OrtTypeInfo* type_info, str name=""):
     try:
-        return value_info(type_info, name)
+        return type_facts(type_info, name)
     finally:
         live_handles.type_info -= 1
         api.ReleaseTypeInfo(type_info)
@@ -107,15 +136,16 @@ cdef enum:
     SMALL_OUTPUT = 16 << 10  # bytes
 
 
-cdef int fill_slot(Slot* slot, bytes name, info) except -1:
-    """Fill one slot from its ValueInfo; `name` and the slot's dims stay with the Signature."""
+cdef int fill_slot(Slot* slot, bytes name, TypeFacts facts) except -1:
+    """Fill one slot from its facts; `name` and the slot's dims stay with the Signature."""
     slot.name = PyBytes_AS_STRING(name)
     slot.element_type = slot.tensor_type = ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED
-    slot.required = info.onnx_type != "optional"
+    cdef TypeFacts tensor
+    slot.required = facts.onnx_type != "optional"
     slot.rank = -1
     slot.dims = NULL
     slot.is_small = False
-    tensor = info if slot.required else info.element  # an optional input takes a plain tensor
+    tensor = facts if slot.required else facts.element  # an optional input takes a plain tensor
     if tensor.onnx_type != "tensor":
         return 0
     for number, _, word, bits, _ in ELEMENT_TYPE_ROWS:
@@ -123,15 +153,16 @@ cdef int fill_slot(Slot* slot, bytes name, info) except -1:
             slot.tensor_type = <ONNXTensorElementDataType><int>number
             if bits >= 8:
                 slot.element_type = slot.tensor_type
-    if tensor.shape is not None:
-        slot.dims = <int64_t*>malloc((len(tensor.shape) + 1) * sizeof(int64_t))
+    shape = tensor.shape
+    if shape is not None:
+        slot.dims = <int64_t*>malloc((len(shape) + 1) * sizeof(int64_t))
         if slot.dims == NULL:
             raise MemoryError()
-        slot.rank = <int>len(tensor.shape)
-        for i, size in enumerate(tensor.shape):
+        slot.rank = <int>len(shape)
+        for i, size in enumerate(shape):
             slot.dims[i] = size
         if has_fixed_shape(slot):
-            size = element_types[<int>slot.element_type].item_size * math.prod(tensor.shape)
+            size = element_types[<int>slot.element_type].item_size * math.prod(shape)
             slot.is_small = slot.required and 0 < size <= SMALL_OUTPUT
     return 0
 
@@ -207,16 +238,17 @@ cdef class Signature:
         return f"<Signature {', '.join(self.names)}>"
 
 
-cdef Signature make_signature(list infos, Py_ssize_t initializers, str kind, list native_names=None):
-    """Make a Signature of ValueInfos, the last `initializers` of which are overridable initializers.
+cdef Signature make_signature(list facts, Py_ssize_t initializers, str kind, list native_names=None):
+    """Make a Signature of facts, the last `initializers` of which are overridable initializers.
 
     `native_names` are what ORT calls them, if that is something else.
     """
     cdef Signature signature = Signature.__new__(Signature)
-    cdef Py_ssize_t i, count = len(infos)
+    cdef TypeFacts held
+    cdef Py_ssize_t i, count = len(facts)
     signature.kind = kind
-    signature.infos = tuple(infos)
-    signature.names = tuple([sys.intern(info.name) for info in infos])
+    signature.facts = tuple(facts)
+    signature.names = tuple([sys.intern((<TypeFacts>of_one).name) for of_one in facts])
     encoded = [name.encode("utf-8", "surrogateescape") for name in native_names or signature.names]
     signature.encoded_names = tuple(encoded)
     signature.index_of = {name: i for i, name in enumerate(signature.names)}
@@ -231,15 +263,21 @@ cdef Signature make_signature(list infos, Py_ssize_t initializers, str kind, lis
         signature.slots[i].dims = NULL
         signature.slots[i].kept = NULL
         signature.count = i + 1  # __dealloc__ frees so many
-        fill_slot(&signature.slots[i], signature.encoded_names[i], infos[i])
+        fill_slot(&signature.slots[i], signature.encoded_names[i], facts[i])
         if i >= count - initializers:
             signature.slots[i].required = False
         signature.required += signature.slots[i].required
         signature.c_names[i] = signature.slots[i].name
-        info = infos[i].element if infos[i].onnx_type == "optional" else infos[i]
-        if info.onnx_type == "sequence":
-            signature.nested[i] = make_signature([info.element], 0, kind)
+        held = facts[i]
+        if held.onnx_type == "optional":
+            held = held.element
+        if held.onnx_type == "sequence":
+            signature.nested[i] = make_signature([held.element], 0, kind)
     return signature
+
+
+cdef list value_infos(Signature signature):
+    return [value_info(facts) for facts in signature.facts]
 
 
 ctypedef OrtStatus* (*CountFunction)(const OrtSession*, size_t*) noexcept nogil
@@ -247,35 +285,46 @@ ctypedef OrtStatus* (*NameFunction)(const OrtSession*, size_t, OrtAllocator*, ch
 ctypedef OrtStatus* (*TypeInfoFunction)(const OrtSession*, size_t, OrtTypeInfo**) noexcept nogil
 
 
-cdef list session_infos(
+cdef list facts_of_session(
         const OrtSession* session, CountFunction get_count, NameFunction get_name, TypeInfoFunction get_type_info):
     cdef size_t count = 0, i
     cdef char* name = NULL
     cdef OrtTypeInfo* type_info = NULL
-    infos = []
+    facts = []
     check(get_count(session, &count))
     for i in range(count):
         check(get_name(session, i, default_allocator, &name))
         decoded_name = take_string(name)
         check(get_type_info(session, i, &type_info))
         live_handles.type_info += 1
-        infos.append(take_type_info(type_info, decoded_name))
-    return infos
+        facts.append(take_type_info(type_info, decoded_name))
+    return facts
 
 
 cdef Signature input_signature(const OrtSession* session):
-    inputs = session_infos(
+    inputs = facts_of_session(
         session, api.SessionGetInputCount, api.SessionGetInputName, api.SessionGetInputTypeInfo)
-    initializers = session_infos(
+    initializers = facts_of_session(
         session, api.SessionGetOverridableInitializerCount, api.SessionGetOverridableInitializerName,
         api.SessionGetOverridableInitializerTypeInfo)
     return make_signature(inputs + initializers, len(initializers), "input")
 
 
+cdef TypeFacts zip_map_facts(zip_map):
+    """Return what the model declares of a ZipMap's output."""
+    cdef TypeFacts value = make_type_facts("", "tensor", "tensor(float)"), element
+    key_type = "string" if isinstance(zip_map.labels[0], str) else "int64"
+    value.data_type = "float32"
+    element = make_type_facts("", "map", f"map({key_type},tensor(float))")
+    element.key_type, element.value = key_type, value
+    return make_type_facts(zip_map.output, "sequence", f"seq({element.type})", element)
+
+
 cdef Signature output_signature(const OrtSession* session, tuple zip_maps):
     """Read the outputs; in place of the tensors behind `zip_maps` stands what the user sees."""
-    outputs = session_infos(
+    outputs = facts_of_session(
         session, api.SessionGetOutputCount, api.SessionGetOutputName, api.SessionGetOutputTypeInfo)
-    info_of = {zip_map.tensor: zip_map_info(zip_map) for zip_map in zip_maps}
-    native_names = [info.name for info in outputs]
-    return make_signature([info_of.get(info.name, info) for info in outputs], 0, "output", native_names)
+    replaced = {zip_map.tensor: zip_map_facts(zip_map) for zip_map in zip_maps}
+    native_names = [(<TypeFacts>facts).name for facts in outputs]
+    return make_signature(
+        [replaced.get(name, facts) for name, facts in zip(native_names, outputs)], 0, "output", native_names)

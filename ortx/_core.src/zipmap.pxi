@@ -1,5 +1,5 @@
 # ZipMap, with which scikit-learn's converters end a classifier: it makes a dictionary of each row of a tensor. Through
-# the C API such an output costs three calls a row, so the session gives the tensor instead (see modelfile.py), and the
+# the C API such an output costs three calls a row, so the session gives the tensor instead (see zipmaps.py), and the
 # dictionaries are made here: the same ones, keys in the same order.
 
 cdef dict zip_map_columns(zip_maps):
@@ -15,16 +15,6 @@ cdef dict zip_map_columns(zip_maps):
 def utf8_order(label: str | int) -> bytes | int:
     """Return what a std::map compares: the bytes of a string, or the number."""
     return label.encode("utf-8", "surrogateescape") if isinstance(label, str) else label
-
-
-cdef object zip_map_info(zip_map):
-    """Return what the model declares of a ZipMap's output."""
-    from .valueinfo import ValueInfo
-    key_type = "string" if isinstance(zip_map.labels[0], str) else "int64"
-    value = ValueInfo(name="", onnx_type="tensor", type="tensor(float)", data_type="float32")
-    element = ValueInfo(
-        name="", onnx_type="map", type=f"map({key_type},tensor(float))", key_type=key_type, value=value)
-    return ValueInfo(name=zip_map.output, onnx_type="sequence", type=f"seq({element.type})", element=element)
 
 
 cdef list zip_map_dicts(cnp.ndarray array, tuple columns, str name):

@@ -9,7 +9,7 @@ from fuzzing import rounds
 from mutations import mutated
 
 import ortx
-from ortx import externalfiles, hazards, modelfile
+from ortx import externalfiles, hazards, modelfile, operators, zipmaps
 
 
 def read_all(model: memoryview) -> None:
@@ -38,9 +38,9 @@ READERS = [
     read_all,
     names,
     refuse,
-    modelfile.without_zip_maps,
+    zipmaps.without_zip_maps,
     modelfile.is_ort_format,
-    lambda model: modelfile.consists_of(model, {"": ("Mul", "Add")}, 100),
+    lambda model: operators.consists_of(model, {"": ("Mul", "Add")}, 100),
 ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import os
 import warnings
@@ -86,7 +85,7 @@ GARBAGE = st.recursive(
     max_leaves=6,
 )
 ENTRIES = st.dictionaries(st.one_of(st.sampled_from([*config_keys.SESSION_KEYS, *config_keys.RUN_KEYS]), TEXTS), TEXTS)
-NAMES = [field.name for field in dataclasses.fields(options.SessionOptions)]
+NAMES = list(options.SessionOptions.fields)
 PROVIDERS = [*providers.ALIASES, *ortx.available_providers()] if hasattr(providers, "ALIASES") else ["cpu", "coreml"]
 
 
@@ -141,7 +140,7 @@ def use_dynamic_options(given: object) -> None:
 
 
 RUN_TABLES = st.one_of(table(["tag", "log_severity_level", "log_verbosity_level"]), GARBAGE)
-CONFIGURATIONS = st.one_of(table([field.name for field in dataclasses.fields(options.RuntimeConfiguration)]), GARBAGE)
+CONFIGURATIONS = st.one_of(table(list(options.RuntimeConfiguration.fields)), GARBAGE)
 CASES = st.one_of(
     st.tuples(st.just(open_and_close), SESSION_TABLES),
     st.tuples(st.just(open_and_close), SESSION_TABLES),
