@@ -102,6 +102,9 @@ capsule_rename = ctypes.pythonapi.PyCapsule_SetName
 capsule_rename.restype, capsule_rename.argtypes = ctypes.c_int, [ctypes.py_object, ctypes.c_char_p]
 
 
+LENT: set[Loan] = set()  # whoever has taken one over looks into its structs until it gives it back
+
+
 class Loan:
     """One capsule, with the structs and the memory behind it."""
 
@@ -127,10 +130,12 @@ class Loan:
             self.struct.deleter = self.deleter
 
     def capsule(self) -> object:
+        LENT.add(self)
         return capsule_new(ctypes.addressof(self.struct), NAMES[type(self.struct)], None)
 
     def give_back(self, address: int) -> None:
         assert address == ctypes.addressof(self.struct)
+        LENT.discard(self)
         self.given_back += 1
         memory = self.lender.memory
         if all(loan.given_back for loan in self.lender.loans):
