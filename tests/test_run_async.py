@@ -509,7 +509,9 @@ def test_terminate_ends_runs_that_have_not_begun_at_once(run):
         tasks = [asyncio.ensure_future(session.run_async([ZERO, 1], None, options)) for _ in range(3)]
         other = asyncio.ensure_future(session.run_async([ZERO, 2]))
         await until(lambda: session.stats().queued == 5)  # or the thread might come first, and have the place
-        thread = asyncio.ensure_future(asyncio.to_thread(session.submit, [ZERO, 1], run_options=options))
+        # It may get the place of one that was ended sooner; what it has submitted then ends like the others.
+        submitting = asyncio.to_thread(lambda: session.submit([ZERO, 1], run_options=options).result(SECONDS))
+        thread = asyncio.ensure_future(submitting)
         await until(lambda: session.stats().queued == 6)
         options.terminate()
         found = await asyncio.gather(*tasks, thread, return_exceptions=True)
