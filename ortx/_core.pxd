@@ -237,7 +237,8 @@ cdef class NativeSession:
 
 cdef struct Pace:
     # Of the runs of a session or binding, if they may be brief.
-    int brief_runs          # in a row, and of one shape
+    int brief_runs          # in a row, and of one shape: each took less than `brief_limit`
+    int short_runs          # and less than `short_limit`
     int until_timed         # after so many more runs, one is timed again
     int64_t last            # nanoseconds that the last timed one took
 
@@ -423,7 +424,7 @@ cdef class IOBinding:
     cdef Outputs run_bound(self, run_options)
     cdef Outputs run_and_fetch(self, const OrtRunOptions* native_options)
     cdef OrtStatus* call(self, NativeSession native, const OrtRunOptions* native_options) noexcept
-    cdef OrtStatus* call_without_gil(self, NativeSession native, const OrtRunOptions* native_options) noexcept
+    cdef OrtStatus* call_not_brief(self, NativeSession native, const OrtRunOptions* native_options) noexcept
     cdef void changed_inputs(self) noexcept
     cdef int enter(self, bint must_be_open=*) except -1
     cdef void leave(self) noexcept

@@ -223,3 +223,128 @@ def test_close_waits_for_brief_runs_of_other_threads():
     for thread in threads:
         thread.join()
     assert not errors
+
+
+# --- short runs of a thread that is alone
+
+# A thread that Python knows nothing of until it wants the GIL, some time after it was started.
+LATE_COMER = """
+#include <pthread.h>
+#include <time.h>
+int PyGILState_Ensure(void);
+void PyGILState_Release(int state);
+static pthread_t thread;
+static double seconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec + now.tv_nsec * 1e-9;
+}
+static struct timespec delay;
+static double got_it;
+static void* come(void* unused) {
+    nanosleep(&delay, 0);
+    const int state = PyGILState_Ensure();
+    got_it = seconds();
+    PyGILState_Release(state);
+    return 0;
+}
+void start(long nanoseconds) {
+    delay.tv_nsec = nanoseconds;
+    pthread_create(&thread, 0, come, 0);
+}
+double end(void) { pthread_join(thread, 0); return got_it; }
+"""
+WITH_A_LATE_COMER = """
+import ctypes, sys, threading, time
+import numpy as np
+import ortx
+from ortx import _core
+library = ctypes.CDLL(sys.argv[1])
+library.end.restype = ctypes.c_double
+_core._brief_limit(0), _core._short_limit(1 << 60)
+x = np.eye(256, dtype=np.float32)
+session = ortx.session(sys.argv[2], intra_op_num_threads=1)
+binding = session.create_io_binding()
+binding.bind_input("x", x)
+binding.bind_output("y")
+
+def keeps_gil(run):
+    "Whether somebody who comes in the middle of a run gets the GIL only when it is over."
+    start = time.monotonic()
+    run()
+    usual = time.monotonic() - start
+    start = time.monotonic()
+    library.start(ctypes.c_long(int(usual * 1e9 / 4)))
+    run()
+    elapsed, until_it_came = time.monotonic() - start, library.end() - start
+    return until_it_came > 0.8 * elapsed
+
+def of_each_way(*ways):
+    return [keeps_gil(way) for way in ways or (lambda: session.run([x]), binding.run)]
+
+for _ in range(8):
+    session.run([x]), binding.run()
+"""
+
+
+@pytest.fixture
+def ask_late_comer(run_python, compile_shared, tmp_path):
+    """Run code behind `WITH_A_LATE_COMER`; return what it printed."""
+    model = tmp_path / "slow.onnx"
+    model.write_bytes(models.slow(steps=40))
+    library = compile_shared(LATE_COMER, "late_comer")
+
+    def ask(code: str) -> str:
+        done = run_python(WITH_A_LATE_COMER + code, library, model, ORT_DISABLE_TELEMETRY=1)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    return ask
+
+
+def test_short_runs_keep_the_gil_while_there_is_no_other_thread(ask_late_comer):
+    assert (
+        ask_late_comer("""
+alone = of_each_way()
+wake = threading.Event()
+thread = threading.Thread(target=wake.wait)
+thread.start()
+with_a_thread = of_each_way()
+wake.set()
+thread.join()
+print(alone, with_a_thread, of_each_way(), session.stats().timed_runs == session.stats().runs)
+""")
+        == "[True, True] [False, False] [True, True] True"
+    )
+
+
+def test_runs_with_options_and_those_that_may_take_longer_let_go_of_the_gil_of_a_thread_that_is_alone(ask_late_comer):
+    assert (
+        ask_late_comer("""
+options = ortx.run_options()
+with_options = of_each_way(lambda: session.run([x], None, options), lambda: binding.run(options))
+_core._short_limit(1000)
+session.run([x]), binding.run()
+print(with_options, of_each_way())
+""")
+        == "[False, False] [False, False]"
+    )
+
+
+def test_short_runs_let_go_of_the_gil_if_there_is_another_interpreter(ask_late_comer):
+    assert (
+        ask_late_comer("""
+import importlib
+for name in ("_interpreters", "_xxsubinterpreters"):
+    try:
+        interpreters = importlib.import_module(name)
+        break
+    except ModuleNotFoundError as error:
+        assert error.name == name
+other = interpreters.create()
+with_another = of_each_way()
+interpreters.destroy(other)
+print(with_another, of_each_way())
+""")
+        == "[False, False] [True, True]"
+    )

@@ -182,12 +182,12 @@ cdef class IOBinding:
             counts.nanoseconds += self.pace.last
             status = api.RunWithBinding(native.handle, native_options, self.handle)
         else:
-            status = self.call_without_gil(native, native_options)
+            status = self.call_not_brief(native, native_options)
         counts.runs += 1
         counts.bytes_in += <int64_t>self.bytes_in
         return status
 
-    cdef OrtStatus* call_without_gil(self, NativeSession native, const OrtRunOptions* native_options) noexcept:
+    cdef OrtStatus* call_not_brief(self, NativeSession native, const OrtRunOptions* native_options) noexcept:
         cdef OrtStatus* status
         cdef int64_t time
         cdef RunCounts* counts = &self.session.counts
@@ -198,6 +198,10 @@ cdef class IOBinding:
                 status = api.RunWithBinding(native.handle, native_options, self.handle)
             return status
         time = clock_ns()
+        if native.may_be_brief and may_keep_gil(pace, native_options):
+            status = api.RunWithBinding(native.handle, native_options, self.handle)
+            note_run(pace, counts, clock_ns() - time, status)
+            return status
         native_options = begin_interruptible(native_options, time)
         with nogil:
             if native.run_lock != NULL:
@@ -305,7 +309,7 @@ cdef class IOBinding:
         for name, (_, buffer) in self.bound_outputs.items():
             self.bind_buffer(&outputs.slots[outputs.find(name)], None if buffer is None else (<Feed>buffer).kept)
         self.generation = generation
-        self.pace.brief_runs = self.other_pace.brief_runs = 0
+        forget_both(&self.pace, &self.other_pace)
         return 0
 
     cdef Feed bind_buffer(self, const Slot* slot, cnp.ndarray array):
@@ -323,7 +327,7 @@ cdef class IOBinding:
 
     cdef inline void changed_inputs(self) noexcept:
         self.complete = False
-        self.pace.brief_runs = self.other_pace.brief_runs = 0
+        forget_both(&self.pace, &self.other_pace)
 
     cdef int changed(self) except -1:
         """Forget what was known of the outputs."""

@@ -76,7 +76,7 @@ def session(
     brief_runs_keep_gil : bool, default True
         Let runs keep the GIL that are known to end sooner (in some microseconds) than another thread could take it.
         That is so for small models on the CPU whose cost follows from the shapes of their inputs, once several runs of
-        one shape were as short.
+        one shape were as short. While no other Python thread exists, this holds for runs of up to a millisecond.
     max_concurrency : int, default 0
         Runs of `Session.run_async` and `Session.submit` that go on at once, each on a thread of its own. 0 means the
         number of CPUs that this process may use, divided by `intra_op_num_threads`; at least 1.

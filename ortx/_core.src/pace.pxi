@@ -6,31 +6,70 @@
 # runs, and those took less than `brief_limit`. Every TIMED_EVERY-th run lets go of it nevertheless, and is timed again.
 # A run that is not timed counts as long as the last one that was: two looks at the clock cost 50 ns, or 300 where the
 # clock is a system call.
+#
+# A run that takes up to `short_limit` keeps it while there is no other thread that could want it. What is behind a run
+# lies in no cache then, and to let go of the GIL, take it again and be ready for Ctrl-C costs not 70 ns but 3 us. Such
+# runs are all timed.
 
-cdef int64_t brief_limit = 20000  # nanoseconds
+cdef extern from "Python.h":
+    ctypedef struct PyThreadState
+    ctypedef struct PyInterpreterState
+    PyThreadState* PyThreadState_Get()
+    PyThreadState* PyThreadState_Next(PyThreadState* thread)
+    PyInterpreterState* PyInterpreterState_Get()
+    PyInterpreterState* PyInterpreterState_Head()
+    PyInterpreterState* PyInterpreterState_Next(PyInterpreterState* interpreter)
+    PyThreadState* PyInterpreterState_ThreadHead(PyInterpreterState* interpreter)
+
+cdef int64_t brief_limit = 20_000  # nanoseconds
+cdef int64_t short_limit = 1_000_000  # a fifth of what a thread that runs Python code may keep the GIL for
 
 cdef enum:
-    BRIEF_ENOUGH = 8    # so many in a row
+    RUNS_ENOUGH = 8     # so many in a row
     TIMED_EVERY = 64
     MOST_NODES = 128    # of a model that is looked at
 
 
 cdef inline bint is_known_brief(Pace* pace) noexcept:
     """Whether the next run is known to be brief. If not, it is to be timed, and `note_run` told."""
-    if pace.brief_runs < BRIEF_ENOUGH:
+    if pace.brief_runs < RUNS_ENOUGH:
         return False
     pace.until_timed -= 1
     return pace.until_timed > 0
 
 
+cdef inline bint may_keep_gil(const Pace* pace, const OrtRunOptions* run_options) noexcept:
+    """Whether the next run, which is to be timed, is known to be short, and nobody could want the GIL meanwhile."""
+    return pace.short_runs == RUNS_ENOUGH and run_options == default_run_options and is_alone()
+
+
+cdef inline bint is_alone() noexcept:
+    """Whether there is no thread but this one, in any interpreter. New ones come first, and are not looked into."""
+    cdef PyInterpreterState* interpreter = PyInterpreterState_Get()
+    cdef PyThreadState* thread = PyThreadState_Get()
+    return (
+        PyInterpreterState_ThreadHead(interpreter) == thread and PyThreadState_Next(thread) == NULL
+        and PyInterpreterState_Head() == interpreter and PyInterpreterState_Next(interpreter) == NULL)
+
+
 cdef inline void note_run(Pace* pace, RunCounts* counts, int64_t nanoseconds, OrtStatus* status) noexcept:
     count_time(counts, nanoseconds)
     pace.last = nanoseconds
-    if status != NULL or nanoseconds >= brief_limit:  # the next one may not fail, or not be terminated, and take longer
-        pace.brief_runs = 0
-    elif pace.brief_runs < BRIEF_ENOUGH:
-        pace.brief_runs += 1
     pace.until_timed = TIMED_EVERY
+    if status != NULL or nanoseconds >= short_limit:  # the next one may not fail, or not be terminated, and take longer
+        forget(pace)
+        return
+    pace.short_runs = min(pace.short_runs + 1, <int>RUNS_ENOUGH)
+    pace.brief_runs = min(pace.brief_runs + 1, <int>RUNS_ENOUGH) if nanoseconds < brief_limit else 0
+
+
+cdef inline void forget(Pace* pace) noexcept:
+    pace.brief_runs = pace.short_runs = 0
+
+
+cdef inline void forget_both(Pace* pace, Pace* other) noexcept:
+    forget(pace)
+    forget(other)
 
 
 cdef inline void count_time(RunCounts* counts, int64_t nanoseconds) noexcept:
@@ -42,7 +81,7 @@ cdef inline void count_time(RunCounts* counts, int64_t nanoseconds) noexcept:
 
 cdef inline OrtStatus* run_at_pace(
         Pace* pace, RunCounts* counts, Frame* frame, OrtSession* session, const OrtRunOptions* run_options) noexcept:
-    """Run a frame, with the GIL if the run is known to be brief and has no options of its own."""
+    """Run a frame, with the GIL if nobody can miss it and the run has no options of its own."""
     cdef OrtStatus* status
     cdef int64_t time
     if is_known_brief(pace):
@@ -53,11 +92,15 @@ cdef inline OrtStatus* run_at_pace(
             status = frame_run(frame, session, run_options)
         return status
     time = clock_ns()
-    run_options = begin_interruptible(run_options, time)
-    with nogil:
+    if may_keep_gil(pace, run_options):
         status = frame_run(frame, session, run_options)
         time = clock_ns() - time
-    end_interruptible(run_options)
+    else:
+        run_options = begin_interruptible(run_options, time)
+        with nogil:
+            status = frame_run(frame, session, run_options)
+            time = clock_ns() - time
+        end_interruptible(run_options)
     note_run(pace, counts, time, status)
     return status
 
@@ -80,6 +123,13 @@ def _brief_limit(nanoseconds: int) -> int:
     """Set how long brief runs take at most, and return what it was. For tests, and for counting instructions."""
     global brief_limit
     previous, brief_limit = brief_limit, nanoseconds
+    return previous
+
+
+def _short_limit(nanoseconds: int) -> int:
+    """Set how long short runs take at most, and return what it was. For tests."""
+    global short_limit
+    previous, short_limit = short_limit, nanoseconds
     return previous
 
 

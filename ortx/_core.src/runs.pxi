@@ -103,7 +103,7 @@ cdef inline void enter_session(PendingRun run, NativeSession native) noexcept:
     """Say where the job is to run, and whether it is to be timed."""
     run.job.session, run.job.run_lock = native.handle, native.run_lock
     if run.binding is None and not run.frame.known_shapes:
-        run.session.pace.brief_runs = run.session.other_pace.brief_runs = 0
+        forget_both(&run.session.pace, &run.session.other_pace)
     run.job.is_timed = not (native.may_be_brief and is_known_brief(pace_of(run)))
 
 
@@ -178,7 +178,7 @@ cdef object failure_of(PendingRun run):
             problem = RunCancelled(f"{run.function}: the terminate flag of its run options was set before it began")
     else:
         return None
-    pace_of(run).brief_runs = 0  # the next one may not be stopped, and take longer
+    forget(pace_of(run))  # the next one may not be stopped, and take longer
     count_error(run.session, problem)
     return problem
 

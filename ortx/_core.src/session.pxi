@@ -431,7 +431,7 @@ cdef class Session:
         """Use another native session, with its options, from the next call on."""
         self.table, self.provider_names = native.table, native.provider_names
         self.generation += 1
-        self.pace.brief_runs = self.other_pace.brief_runs = 0
+        forget_both(&self.pace, &self.other_pace)
         self.allocates_small = ORT_ALLOCATES
         self.native = native
         return 0

@@ -10,7 +10,7 @@ cdef inline int run_frame(Session session, Frame* frame, const OrtRunOptions* na
     cdef NativeSession native = session.start_call()
     if native.may_be_brief:
         if not frame.known_shapes:
-            session.pace.brief_runs = session.other_pace.brief_runs = 0
+            forget_both(&session.pace, &session.other_pace)
         status = run_at_pace(
             &session.pace if native_options == default_run_options else &session.other_pace, &session.counts, frame,
             native.handle, native_options)
