@@ -166,11 +166,14 @@ class Floor:
             raise FloorError(f"floor.c: {self._message()}")
         return tensors.value, characters.value
 
-    def python_function(self) -> Callable[[], None]:
-        """Return the least function of C's that Python can call: the bound run, and nothing else."""
-        create = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p)(("floor_python_function", self._code))
-        function: Callable[[], None] = create(self._handle)
-        return function
+    def python_functions(self) -> dict[str, Callable[..., Any]]:
+        """Return the least functions of C's that Python can call: ``run``, ``run_into`` and ``run_with_binding``.
+
+        For models with tensors alone and outputs of float32. They look at nothing that they are given.
+        """
+        create = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p)(("floor_python_functions", self._code))
+        functions: dict[str, Callable[..., Any]] = create(self._handle)
+        return functions
 
     def _handles(self, others: Sequence[Floor]) -> ctypes.Array[ctypes.c_void_p]:
         if not others:
@@ -200,7 +203,7 @@ def _compile(sources: Sequence[Path], target: Path, *flags: str) -> None:
     if command is None:
         raise FloorError("there is no C compiler: neither $CC nor `cc` can be found")
     libraries = ["-ldl", "-pthread"] if sys.platform == "linux" else []
-    includes = (ortx.get_include(), sysconfig.get_path("include"))
+    includes = (ortx.get_include(), sysconfig.get_path("include"), np.get_include())
     places = [*(f"-I{folder}" for folder in includes), "-o", str(target), *map(str, sources)]
     arguments = [*command, *FLAGS, *flags, *places, *libraries]
     finished = subprocess.run(arguments, capture_output=True, text=True, check=False)

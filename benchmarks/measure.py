@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import gc
 import random
 import time
@@ -60,24 +61,57 @@ class Measurement:
 
 
 def measure_case(case: suite.Case, pace: suite.Pace) -> list[Measurement]:
-    """Open the case's model on every side, and measure every row once in every round."""
-    with ways.opened(case) as (samplers, model):
-        limits = Limits(pace.rounds, pace.calls * case.patience, pace.seconds, pace.least)
-        series = measure(samplers, limits)
-        return [
-            Measurement(case, work, row, ways.shown(row, model), series[row])
-            for work in case.works
-            for row in work.rows
-        ]
+    """Open the case's model on every side, and measure every row once in every round.
+
+    The rounds are divided among several openings: each side has a session of its own, and where in memory that comes
+    to lie makes a model whose weights just fill a cache faster or slower by some percent.
+    """
+    model, parts = case.model(), divide(pace)
+    series: dict[suite.Row, Series] = {}
+    for part in parts:
+        with ways.opened(case, model) as samplers:
+            limits = Limits(part.rounds, part.calls * case.patience, part.seconds, part.least)
+            calls = {row: earlier.calls for row, earlier in series.items()}
+            more = measure(samplers, limits, calls)
+            series = {row: joined(series[row], more[row]) if series else more[row] for row in more}
+    return [
+        Measurement(case, work, row, ways.shown(row, model), series[row]) for work in case.works for row in work.rows
+    ]
 
 
-def measure(samplers: Mapping[Key, ways.Sampler], limits: Limits) -> dict[Key, Series]:
+def divide(pace: suite.Pace) -> list[suite.Pace]:
+    """Return a pace for each opening."""
+    openings = min(pace.openings, pace.rounds)
+    return [
+        dataclasses.replace(
+            pace,
+            rounds=pace.rounds // openings + (opening < pace.rounds % openings),
+            seconds=pace.seconds / openings,
+            least=-(-pace.least // openings),
+        )
+        for opening in range(openings)
+    ]
+
+
+def joined(first: Series, second: Series) -> Series:
+    """Return the rounds of both."""
+    return dataclasses.replace(
+        first,
+        batches=np.concatenate([first.batches, second.batches]),
+        singles=np.concatenate([first.singles, second.singles]),
+    )
+
+
+def measure(
+    samplers: Mapping[Key, ways.Sampler], limits: Limits, calls: Mapping[Key, int] | None = None
+) -> dict[Key, Series]:
     """Measure every row once in every round, in an order that changes, until the rounds or the time are over.
 
     A round is short (milliseconds), so that its rows see the same machine. The garbage collector
     runs between the rounds, never within. A row's turn is: some calls to fill the caches that the
     row before it used, a batch timed as a whole, and the same number of calls timed one by one.
-    Where a call takes long, one batch serves for both.
+    Where a call takes long, one batch serves for both. `calls` says how many calls a row's batch has; by default it
+    follows from how long they take.
     """
     batches: dict[Key, list[int]] = {key: [] for key in samplers}
     singles: dict[Key, list[npt.NDArray[np.int64]]] = {key: [] for key in samplers}
@@ -85,7 +119,7 @@ def measure(samplers: Mapping[Key, ways.Sampler], limits: Limits) -> dict[Key, S
     shuffled = random.Random(SEED)
     with _without_collector():
         estimates = {key: _estimate(sampler, limits) for key, sampler in samplers.items()}
-        counts = {key: int(np.clip(limits.longest // estimates[key], 1, limits.calls)) for key in turns}
+        counts = calls or {key: int(np.clip(limits.longest // estimates[key], 1, limits.calls)) for key in turns}
         end = time.monotonic() + limits.seconds
         for done in range(limits.rounds):
             if done >= limits.least and time.monotonic() > end:

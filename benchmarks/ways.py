@@ -185,11 +185,10 @@ class Sides:
 
 
 @contextlib.contextmanager
-def opened(case: suite.Case) -> Iterator[tuple[dict[suite.Row, Sampler], Model]]:
+def opened(case: suite.Case, model: Model) -> Iterator[dict[suite.Row, Sampler]]:
     """Open the case's model on every side, check what each row computes, and give the samplers."""
-    model = case.model()
     with open_sides(model, case.threads) as sides:
-        yield {row: sides.sampler(row, work.callers) for work in case.works for row in work.rows}, model
+        yield {row: sides.sampler(row, work.callers) for work in case.works for row in work.rows}
 
 
 @contextlib.contextmanager
@@ -217,7 +216,7 @@ def open_sides(model: Model, threads: int, sessions: int = 1) -> Iterator[Sides]
         variables = {
             suite.ORTX: ortx_variables | values,
             suite.OFFICIAL: official_variables | values,
-            suite.PYTHON: {"run_with_binding": floors[0].python_function()} if numbers else {},
+            suite.PYTHON: floors[0].python_functions() | values if numbers else {},
         }
         yield Sides(model, outputs, floors, variables)
 
