@@ -18,8 +18,8 @@ from . import suite, ways
 
 SEED = 1  # of the order within the rounds; fixed, so that a strange result can be looked at again
 MILLISECOND = 1_000_000
-# Nanoseconds. Against this, a reading of the clock is nothing: some 40 usually, but up to 4,000 in Python, behind a call
-# that has emptied the processor's caches.
+# Nanoseconds. Against this, a reading of the clock is nothing: some 40 usually, but up to 4,000 in Python, behind a
+# call that has emptied the caches of the processor.
 LONG_CALL = MILLISECOND
 
 Key = TypeVar("Key", bound=Hashable)

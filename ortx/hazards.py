@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from . import modelwalk, modelwire
 from .errors import InvalidGraph
+from .operators import HAZARDOUS
 
 __all__ = ["check"]
 
@@ -30,17 +31,7 @@ _NOT_EMPTY = {"Einsum": 0, "Max": 0, "Mean": 0, "Min": 0, "Sum": 0, "DFT": 2, "L
 _FUSED = "LayerNormalization"  # crashes only where nodes are fused
 _LEVELS_WITHOUT_FUSION = ("disable", "basic")
 
-_OPERATORS = (
-    *_NOT_EMPTY,
-    "ConvTranspose",
-    "DepthToSpace",
-    "RandomNormal",
-    "RandomNormalLike",
-    "RandomUniform",
-    "RandomUniformLike",
-    "Split",
-)
-_WORDS = re.compile(b"|".join(b"\x22" + bytes([len(name)]) + name.encode() for name in _OPERATORS))
+_WORDS = re.compile(b"|".join(b"\x22" + bytes([len(name)]) + name.encode() for name in HAZARDOUS))
 
 
 def check(function: str, model: memoryview, optimization_level: str) -> None:

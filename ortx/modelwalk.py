@@ -9,7 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 
-__all__ = ["ATTRIBUTE", "MODEL", "SEARCHED", "TENSOR", "TENSORS", "fields", "has_node", "header", "text", "walk"]
+__all__ = [
+    "ATTRIBUTE",
+    "MODEL",
+    "SEARCHED",
+    "TENSOR",
+    "TENSORS",
+    "fields",
+    "has_node",
+    "header",
+    "may_have",
+    "text",
+    "walk",
+]
 
 # Kinds of messages. Who walks may number others, but for the one that all are in.
 MODEL, GRAPH, NODE, ATTRIBUTE, FUNCTION, SPARSE, TRAINING, TENSOR = range(8)
@@ -72,11 +84,24 @@ def _may_have(word: re.Pattern[bytes], model: memoryview, at: int, to: int) -> b
     return to - at > SEARCHED or word.search(model, at, to) is not None
 
 
+def may_have(model: memoryview, words: Collection[str]) -> bool:
+    """Whether any of some words stands in a model, or it is so large that it takes more than a look to tell.
+
+    It saves a small model the way through its messages, and what has to be imported for that.
+    """
+    if len(model) > SEARCHED:
+        return True
+    content = bytes(model)
+    return any(word.encode() in content for word in words)
+
+
 def has_node(model: memoryview, op_type: str) -> bool:
     """Whether a graph of the model, but for those inside of nodes, has a node of this operator.
 
     Raises ValueError if the model is damaged.
     """
+    if not may_have(model, (op_type,)):
+        return False
     word = re.compile(re.escape(op_type.encode()))
     return any(
         text(model, at, to) == op_type

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
-from . import modelwalk
-from .modelwire import decoded, fields, messages, text
+from .modelwalk import fields, text
 
-__all__ = ["COST_FOLLOWS_FROM_SHAPES", "SHAPED_BY_VALUES", "consists_of", "has_constant_shapes"]
+__all__ = ["COST_FOLLOWS_FROM_SHAPES", "HAZARDOUS", "SHAPED_BY_VALUES", "consists_of", "has_constant_shapes"]
 
-# Field numbers of ModelProto, GraphProto, NodeProto and TensorProto, see ``onnx.proto``.
+# Fields of ModelProto, GraphProto, NodeProto, TensorProto, ValueInfoProto and AttributeProto, see ``onnx.proto``.
 _GRAPH, _FUNCTION = 7, 25
 _NODE, _INITIALIZER, _INPUT = 1, 5, 11
 _NODE_INPUT, _NODE_OUTPUT, _OP_TYPE, _ATTRIBUTE, _DOMAIN = 1, 2, 4, 5, 7
 _NAMES = (_OP_TYPE, _DOMAIN)
-_NAME = 8
+_NAME, _INPUT_NAME, _ATTRIBUTE_NAME = 8, 1, 1
 
 # Operators whose cost follows from the shapes of what they are given, never from the values in it.
 # Left out on purpose: whatever loops, branches, makes shapes of values (Expand, Range, Tile, Resize, NonZero, ...),
@@ -47,6 +46,24 @@ SHAPED_BY_VALUES: Final[frozenset[str]] = frozenset(
     """.split()  # noqa: SIM905
 )
 
+# Of these, ONNX Runtime has some nodes that it crashes on, see hazards.py.
+HAZARDOUS: Final = (
+    "ConvTranspose",
+    "DFT",
+    "DepthToSpace",
+    "Einsum",
+    "LayerNormalization",
+    "Max",
+    "Mean",
+    "Min",
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
+    "Split",
+    "Sum",
+)
+
 
 def consists_of(model: memoryview, operators: Mapping[str, Collection[str]], most: int) -> bool:
     """Whether a model has at most so many nodes, all of these operators.
@@ -58,15 +75,13 @@ def consists_of(model: memoryview, operators: Mapping[str, Collection[str]], mos
     most
         How many nodes are looked at: the answer for a larger model is no.
     """
-    graphs = modelwalk.fields(model, 0, len(model), {_GRAPH})
-    places = itertools.chain.from_iterable(modelwalk.fields(model, at, to, {_NODE}) for _, at, to in graphs)
+    graphs = fields(model, 0, len(model), {_GRAPH})
+    places = itertools.chain.from_iterable(fields(model, at, to, {_NODE}) for _, at, to in graphs)
     nodes = list(itertools.islice(places, most + 1))
     if not 0 < len(nodes) <= most:
         return False
     for _, start, end in nodes:
-        texts = {
-            number: modelwalk.text(model, at, to) for number, at, to in modelwalk.fields(model, start, end, _NAMES)
-        }
+        texts = {number: text(model, at, to) for number, at, to in fields(model, start, end, _NAMES)}
         domain = texts.get(_DOMAIN, "")
         if texts.get(_OP_TYPE) not in operators.get("" if domain == "ai.onnx" else domain, ()):
             return False
@@ -82,19 +97,34 @@ def has_constant_shapes(model: memoryview, shaped_by_values: Collection[str]) ->
         Of the operators of which the model consists, those whose results are shaped by what is in their inputs after
         the first. That has to be the model's own, then.
     """
-    if any(True for _ in messages(model, _FUNCTION)):
+    whole = 0, len(model)
+    if any(_inside(model, whole, _FUNCTION)):
         return False  # who knows what an operator's name stands for
-    for graph in messages(model, _GRAPH):
-        constants = {text(initializer, _NAME) for initializer in messages(graph, _INITIALIZER)}
-        constants -= {text(given, 1) for given in messages(graph, _INPUT)}  # of which a call may bring another one
-        for node in messages(graph, _NODE):
-            operator = text(node, _OP_TYPE)
+    for graph in _inside(model, whole, _GRAPH):
+        constants = {_text(model, initializer, _NAME) for initializer in _inside(model, graph, _INITIALIZER)}
+        # Of these, a call may bring another one.
+        constants -= {_text(model, given, _INPUT_NAME) for given in _inside(model, graph, _INPUT)}
+        for node in _inside(model, graph, _NODE):
+            operator = _text(model, node, _OP_TYPE)
             if operator == "Constant":
-                if any(text(attribute, 1) == "sparse_value" for attribute in messages(node, _ATTRIBUTE)):
+                names = [_text(model, attribute, _ATTRIBUTE_NAME) for attribute in _inside(model, node, _ATTRIBUTE)]
+                if "sparse_value" in names:
                     return False
-                constants.add(text(node, _NODE_OUTPUT))
+                constants.add(_text(model, node, _NODE_OUTPUT))
             elif operator in shaped_by_values:
-                _, *shaping = [decoded(value) for number, value in fields(node) if number == _NODE_INPUT]
+                _, *shaping = [text(model, *name) for name in _inside(model, node, _NODE_INPUT)]
                 if not constants.issuperset(filter(None, shaping)):
                     return False
     return True
+
+
+def _inside(model: memoryview, message: tuple[int, int], wanted: int) -> Iterator[tuple[int, int]]:
+    """Yield where the fields of this number begin and end in a message, of which this is given, too."""
+    for _, start, end in fields(model, *message, {wanted}):
+        yield start, end
+
+
+def _text(model: memoryview, message: tuple[int, int], wanted: int) -> str:
+    """Return the last text of this number in a message, or an empty one."""
+    texts = [text(model, *place) for place in _inside(model, message, wanted)]
+    return texts[-1] if texts else ""

@@ -368,7 +368,6 @@ def effective(
     intra_op_num_threads: int,
     inter_op_num_threads: int,
     session_log_severity_level: int,
-    max_concurrency: int,
 ) -> SessionOptions:
     """Return the options of a session that is open: with what it really runs on, and with what 0 and None stand for."""
     concurrent_runs = options.concurrent_runs
@@ -379,7 +378,6 @@ def effective(
     if concurrent_runs is None:
         concurrent_runs = not used or _may_run_concurrently(used)
     return options.replace(
-        max_concurrency=max_concurrency,
         providers=used,
         concurrent_runs=concurrent_runs,
         intra_op_num_threads=intra_op_num_threads,

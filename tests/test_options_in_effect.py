@@ -247,8 +247,7 @@ def test_an_option_of_a_provider_that_is_used_is_in_effect(place, name, example)
     """There is no CoreML in most libraries, so here is what a session would say that had it."""
     value, _ = example(place)
     read = options.read_session_options("ortx.session", {"providers": "coreml", name: value}, {})
-    resolved = {"intra_op_num_threads": 1, "inter_op_num_threads": 1, "max_concurrency": 1}
-    resolved["session_log_severity_level"] = 2
+    resolved = {"intra_op_num_threads": 1, "inter_op_num_threads": 1, "session_log_severity_level": 2}
     said = options.as_table(options.with_cpu(options.effective(read, (COREML, CPU), **resolved)))
     assert said[name] == value
     assert [name for name, value in said.items() if is_coreml(name) and value is not None] == [name]

@@ -96,8 +96,10 @@ def configure(table: Mapping[str, object] | None = None, /, **keywords) -> None:
 
 cdef int threads_or_default(int count) except -1:
     """Return a number of threads for ORT, never 0: it would count the host's cores and pin threads to them."""
+    if count:
+        return count
     from . import cpus
-    return count or cpus.available()
+    return cpus.available()
 
 
 cdef int ensure_env() except -1:

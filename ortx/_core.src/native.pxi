@@ -166,7 +166,14 @@ cdef NativeSession create_native(
 
 
 cdef object with_threads(table):
-    """Return the options with numbers of threads in place of 0. To count the CPUs takes a while: it is done once."""
+    """Return the options with each number of threads that a session starts with in place of a 0."""
+    if table.intra_op_num_threads and (table.inter_op_num_threads or table.execution_mode != "parallel"):
+        return table  # to count the CPUs takes half as long as to import ortx
+    return with_all_numbers(table)
+
+
+cdef object with_all_numbers(table):
+    """Return the options with numbers of threads in place of 0, the same table if there is none."""
     if table.intra_op_num_threads and table.inter_op_num_threads and table.max_concurrency:
         return table
     count = threads_or_default(0)
@@ -179,20 +186,29 @@ cdef object with_threads(table):
         max_concurrency=table.max_concurrency or max(1, count // of_a_run))
 
 
+cdef object complete_table(Session session):
+    """Return a session's options with the numbers that nothing needed when it was opened."""
+    table = session.table
+    complete = with_all_numbers(table)
+    if session.table is table:  # not opened anew meanwhile
+        session.table = complete
+    return complete
+
+
 cdef object effective_options(table, tuple provider_names, tuple libraries):
     """Return the options of a session that could be opened: what it really runs with."""
     from . import options
     intra, inter = table.intra_op_num_threads, table.inter_op_num_threads
     process = current_configuration()
     if table.disable_per_session_threads:
-        intra, inter = process.global_intra_op_num_threads, process.global_inter_op_num_threads
+        intra = threads_or_default(process.global_intra_op_num_threads)
+        inter = threads_or_default(process.global_inter_op_num_threads)
     severity = table.session_log_severity_level
     if not table.keep_model and not is_read_in_place(table):
         table = table.replace(external_data=())  # nothing of it is needed any more
     return options.effective(
         table.replace(custom_op_libraries=libraries), provider_names,
-        intra_op_num_threads=threads_or_default(intra), inter_op_num_threads=threads_or_default(inter),
-        max_concurrency=table.max_concurrency,
+        intra_op_num_threads=intra, inter_op_num_threads=inter,
         session_log_severity_level=process.log_severity_level if severity is None else severity)
 
 
@@ -205,11 +221,15 @@ cdef object without_weights(table):
 
 cdef int check_content(str function, table, content, str path, dict external_data) except -1:
     """Refuse a model that names files outside of its folder, unless the options allow it, or that crashes ORT."""
-    from . import externalfiles, hazards
-    hazards.check(function, content, table.graph_optimization_level)
-    externalfiles.check(
-        function, content, path=path, entries=table.config_entries,
-        allowed=table.allow_external_data_outside_model_folder, served=external_data)
+    from . import modelwalk, operators
+    if modelwalk.may_have(content, operators.HAZARDOUS):
+        from . import hazards
+        hazards.check(function, content, table.graph_optimization_level)
+    if modelwalk.may_have(content, ("location",)):
+        from . import externalfiles
+        externalfiles.check(
+            function, content, path=path, entries=table.config_entries,
+            allowed=table.allow_external_data_outside_model_folder, served=external_data)
     return 0
 
 
@@ -249,7 +269,10 @@ cdef int require_room_in_arena(str function, NativeSession session) except -1:
 cdef bint is_large_model(content) except -1:
     """Whether a session of a model takes so much memory that it is to be given back at once; None: not known."""
     # A model with weights in another file names it; a mistake costs some microseconds.
-    return content is not None and (len(content) >= LARGE_MODEL or re.search(b"location", content) is not None)
+    from . import modelwalk
+    return content is not None and (
+        len(content) >= LARGE_MODEL
+        or modelwalk.may_have(content, ("location",)) and re.search(b"location", content) is not None)
 
 
 cdef object content_of_buffer(ModelBuffer buffer):

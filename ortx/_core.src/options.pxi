@@ -4,7 +4,8 @@ cdef int fill_session_options(OrtSessionOptions* native, str function, table) ex
     """Hand a `SessionOptions` table to ORT, option by option; `function` is whose options these are."""
     from . import options
     check(api.SetIntraOpNumThreads(native, threads_or_default(table.intra_op_num_threads)))
-    check(api.SetInterOpNumThreads(native, threads_or_default(table.inter_op_num_threads)))
+    if table.inter_op_num_threads or table.execution_mode == "parallel":
+        check(api.SetInterOpNumThreads(native, threads_or_default(table.inter_op_num_threads)))
     if table.graph_optimization_level == "layout":
         require_version(23, "graph_optimization_level='layout'")
     level = options.GRAPH_OPTIMIZATION_LEVELS[table.graph_optimization_level]

@@ -52,7 +52,8 @@ cdef RunQueue* session_queue(Session session) except NULL:
         abandon_queue(session.queue)
         session.queue = NULL
     if session.queue == NULL:
-        session.queue = make_queue(session.table.max_concurrency, session.table.max_queued_runs)
+        table = complete_table(session)
+        session.queue = make_queue(table.max_concurrency, table.max_queued_runs)
         session.pending_runs = set()
     return session.queue
 

@@ -332,7 +332,7 @@ cdef class Session:
         its default is there. The result is a new dictionary, which `ortx.session` takes.
         """
         from . import options
-        return options.as_table(options.with_cpu(self.table))
+        return options.as_table(options.with_cpu(complete_table(self)))
 
     def stats(self) -> Stats:
         """Return what the session has done since it was opened, in whatever way it was run, as a `Stats`.
