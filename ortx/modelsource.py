@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["differs_from_file", "read"]
 
-_SMALL = 1 << 20  # bytes; such a file is read as a whole
 _LEAST, _MOST = 1 << 12, 1 << 18  # bytes that are read at a time: few behind weights, then more and more
 
 # The fields that hold elements: of a tensor, and of an attribute that is a text or a list of numbers.
@@ -33,7 +32,7 @@ _LONGEST_HEADER = 20  # bytes of a field's number and length, or number and valu
 
 
 def read(function: str, path: str, *, whole: bool) -> memoryview:
-    """Return the content of a model's file; elements of large tensors are zeros unless it is to be `whole`.
+    """Return the content of a large model's file; elements of large tensors are zeros unless it is to be `whole`.
 
     That of a model with a ZipMap node is whole in any case: it may be written anew, without that node.
 
@@ -46,9 +45,6 @@ def read(function: str, path: str, *, whole: bool) -> memoryview:
     """
     with open(path, "rb", buffering=0) as file:
         size = file.seek(0, io.SEEK_END)
-        file.seek(0)
-        if size <= _SMALL:
-            return memoryview(file.readall())
         try:
             return _Content(file, size).read(whole)
         except EOFError:

@@ -149,7 +149,7 @@ print(json.dumps([sorted(with_numpy - before), sorted(set(sys.modules) - with_nu
 
 
 # Each module is a fifth of a millisecond of each process: those that look closer are imported where they are needed.
-OF_A_FIRST_SESSION = {"_core", "errors", "library", "modelsource", "modelwalk", "operators", "options", "tables"}
+OF_A_FIRST_SESSION = {"_core", "errors", "library", "modelwalk", "operators", "options", "tables"}
 
 
 @pytest.mark.parametrize(

@@ -291,8 +291,12 @@ cdef bint is_model_read_in_place(table, content) except -1:
 
 cdef object content_of_file(str function, table, str path, bint is_needed):
     """Read a model's file, without the weights if nobody asks for them. None: it cannot be, and need not be."""
-    from . import modelsource
     try:
+        with open(path, "rb", buffering=0) as file:
+            if file.seek(0, os.SEEK_END) <= LARGE_MODEL:
+                file.seek(0)
+                return memoryview(file.readall())
+        from . import modelsource
         return modelsource.read(function, path, whole=bool(table.initializers or table.free_dimension_overrides))
     except OSError as error:
         if not is_needed:
