@@ -73,8 +73,7 @@ def measure_case(case: suite.Case, pace: suite.Pace) -> list[Measurement]:
     for part in parts:
         with ways.opened(case, model) as samplers:
             limits = Limits(part.rounds, part.calls * case.patience, part.seconds, part.least)
-            calls = {row: earlier.calls for row, earlier in series.items()}
-            more = measure(samplers, limits, calls)
+            more = measure(samplers, limits, series)
             series = {row: joined(series[row], more[row]) if series else more[row] for row in more}
     return [
         Measurement(case, work, row, ways.shown(row, model), series[row]) for work in case.works for row in work.rows
@@ -105,23 +104,27 @@ def joined(first: Series, second: Series) -> Series:
 
 
 def measure(
-    samplers: Mapping[Key, ways.Sampler], limits: Limits, calls: Mapping[Key, int] | None = None
+    samplers: Mapping[Key, ways.Sampler], limits: Limits, earlier: Mapping[Key, Series] | None = None
 ) -> dict[Key, Series]:
     """Measure every row once in every round, in an order that changes, until the rounds or the time are over.
 
     A round is short (milliseconds), so that its rows see the same machine. The garbage collector
     runs between the rounds, never within. A row's turn is: some calls to fill the caches that the
     row before it used, a batch timed as a whole, and the same number of calls timed one by one.
-    Where a call takes long, one batch serves for both. `calls` says how many calls a row's batch has; by default it
-    follows from how long they take.
+    Where a call takes long, one batch serves for both. A batch has as many calls as one of an earlier measurement of
+    the same rows, if there is one.
     """
     batches: dict[Key, list[int]] = {key: [] for key in samplers}
     singles: dict[Key, list[npt.NDArray[np.int64]]] = {key: [] for key in samplers}
     turns = list(samplers)
     shuffled = random.Random(SEED)
     with _without_collector():
-        estimates = {key: _estimate(sampler, limits) for key, sampler in samplers.items()}
-        counts = calls or {key: int(np.clip(limits.longest // estimates[key], 1, limits.calls)) for key in turns}
+        if earlier:
+            counts = {key: earlier[key].calls for key in turns}
+            estimates = {key: int(np.median(earlier[key].batches)) // counts[key] for key in turns}
+        else:
+            estimates = {key: _estimate(sampler, limits) for key, sampler in samplers.items()}
+            counts = {key: int(np.clip(limits.longest // estimates[key], 1, limits.calls)) for key in turns}
         end = time.monotonic() + limits.seconds
         for done in range(limits.rounds):
             if done >= limits.least and time.monotonic() > end:

@@ -258,7 +258,7 @@ class Pace:
     calls: int = 200  # of a row in a round; fewer where they take long
     seconds: float = 12.0  # a case
     least: int = 5  # rounds, however long they take
-    openings: int = 4  # of each model, which the rounds are divided among
+    openings: int = 16  # of each model, which the rounds are divided among
     imports: int = 20  # processes
     memory: int = 3  # processes
 
