@@ -25,7 +25,7 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=positive, metavar="N", help="most rounds; each measures every row once (400)")
     parser.add_argument("--calls", type=positive, metavar="N", help="most calls of a row in a round (200)")
     parser.add_argument("--seconds", type=float, metavar="S", help="about how long a case may take (12)")
-    parser.add_argument("--imports", type=positive, metavar="N", help="fresh processes for each import (20)")
+    parser.add_argument("--imports", type=positive, metavar="N", help="fresh processes for each import (40)")
     parser.add_argument("--memory", type=positive, metavar="N", help="fresh processes that open many sessions (3)")
     parser.add_argument("--case", action="append", metavar="KEY", help="only this case, without imports and the like")
     parser.add_argument("--quick", action="store_true", help="see whether it works: everything once, in a minute")

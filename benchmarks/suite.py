@@ -241,7 +241,7 @@ IMPORTS = (
 
 STARTS = (
     Start("start-tiny", "y = x * x", models.tiny),
-    Start("start-minilm", _MINILM, networks.transformer, share=0.25),
+    Start("start-minilm", _MINILM, networks.transformer, share=0.5),
 )
 
 MEMORY = (Memory("memory-minilm", _MINILM, networks.transformer),)
@@ -259,7 +259,7 @@ class Pace:
     seconds: float = 12.0  # a case
     least: int = 5  # rounds, however long they take
     openings: int = 16  # of each model, which the rounds are divided among
-    imports: int = 20  # processes
+    imports: int = 40  # processes
     memory: int = 3  # processes
 
 
