@@ -68,10 +68,10 @@ def measure_case(case: suite.Case, pace: suite.Pace) -> list[Measurement]:
     The rounds are divided among several openings: each side has a session of its own, and where in memory that comes
     to lie makes a model whose weights just fill a cache faster or slower by some percent.
     """
-    model, parts = case.model(), divide(pace)
+    model = case.model()
     series: dict[suite.Row, Series] = {}
-    for part in parts:
-        with ways.opened(case, model) as samplers:
+    for turn, part in enumerate(divide(pace)):
+        with ways.opened(case, model, turn) as samplers:
             limits = Limits(part.rounds, part.calls * case.patience, part.seconds, part.least)
             more = measure(samplers, limits, series)
             series = {row: joined(series[row], more[row]) if series else more[row] for row in more}

@@ -9,7 +9,7 @@ import string
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
@@ -185,27 +185,31 @@ class Sides:
 
 
 @contextlib.contextmanager
-def opened(case: suite.Case, model: Model) -> Iterator[dict[suite.Row, Sampler]]:
+def opened(case: suite.Case, model: Model, turn: int = 0) -> Iterator[dict[suite.Row, Sampler]]:
     """Open the case's model on every side, check what each row computes, and give the samplers."""
-    with open_sides(model, case.threads) as sides:
+    with open_sides(model, case.threads, turn=turn) as sides:
         yield {row: sides.sampler(row, work.callers) for work in case.works for row in work.rows}
 
 
 @contextlib.contextmanager
-def open_sides(model: Model, threads: int, sessions: int = 1) -> Iterator[Sides]:
-    """Open a model on every side, so many times."""
+def open_sides(model: Model, threads: int, sessions: int = 1, turn: int = 0) -> Iterator[Sides]:
+    """Open a model on every side, so many times. Which side goes first depends on whose turn it is."""
     numbers = all(kind_of(value) is Kind.TENSOR for value in (*model.inputs.values(), *model.expected.values()))
     outputs = {name: np.empty_like(array) for name, array in model.expected.items()} if numbers else {}
     with contextlib.ExitStack() as stack:
         path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ortx-benchmark-")), "model.onnx")
         onnx.save(model.proto, path)
-        # ortx goes before the floor: who makes the environment, which both use, decides on logging.
-        ours = [stack.enter_context(ortx.session(path, intra_op_num_threads=threads)) for _ in range(sessions)]
-        floors = []
-        for _ in range(sessions):
-            floors.append(Floor(path, threads, model.inputs, outputs or model.expected))
-            stack.callback(floors[-1].close)
-        theirs = [_official_session(path, threads) for _ in range(sessions)]
+        opening: dict[str, Callable[[], Any]] = {
+            suite.ORTX: lambda: stack.enter_context(ortx.session(path, intra_op_num_threads=threads)),
+            suite.C: lambda: stack.enter_context(
+                contextlib.closing(Floor(path, threads, model.inputs, outputs or model.expected))
+            ),
+            suite.OFFICIAL: lambda: _official_session(path, threads),
+        }
+        # In a process, ortx goes before the floor: who makes the environment, which both use, decides on logging.
+        order = [*opening][turn % 3 :] + [*opening][: turn % 3]
+        made = {who: [opening[who]() for _ in range(sessions)] for who in order}
+        ours, floors, theirs = made[suite.ORTX], made[suite.C], made[suite.OFFICIAL]
         ortx_variables = {"session": ours[0], "turn": itertools.cycle(ours), "inputs": dict(model.inputs)}
         official_variables = {"session": theirs[0], "turn": itertools.cycle(theirs)}
         if numbers:
