@@ -46,7 +46,8 @@ SHAPED_BY_VALUES: Final[frozenset[str]] = frozenset(
     """.split()  # noqa: SIM905
 )
 
-# Of these, ONNX Runtime has some nodes that it crashes on, see hazards.py.
+# Operators with nodes that ONNX Runtime crashes on; hazards.py tells which. They are here so that a model without any
+# of them need not import that.
 HAZARDOUS: Final = (
     "ConvTranspose",
     "DFT",

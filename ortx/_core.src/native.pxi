@@ -269,10 +269,7 @@ cdef int require_room_in_arena(str function, NativeSession session) except -1:
 cdef bint is_large_model(content) except -1:
     """Whether a session of a model takes so much memory that it is to be given back at once; None: not known."""
     # A model with weights in another file names it; a mistake costs some microseconds.
-    from . import modelwalk
-    return content is not None and (
-        len(content) >= LARGE_MODEL
-        or modelwalk.may_have(content, ("location",)) and re.search(b"location", content) is not None)
+    return content is not None and (len(content) >= LARGE_MODEL or b"location" in bytes(content))
 
 
 cdef object content_of_buffer(ModelBuffer buffer):
@@ -290,7 +287,10 @@ cdef bint is_model_read_in_place(table, content) except -1:
 
 
 cdef object content_of_file(str function, table, str path, bint is_needed):
-    """Read a model's file, without the weights if nobody asks for them. None: it cannot be, and need not be."""
+    """Read a model's file, without the weights if nobody asks for them. None: it cannot be, and need not be.
+
+    A small file is read here, as a whole: that takes less than to import what leaves the weights out.
+    """
     try:
         with open(path, "rb", buffering=0) as file:
             if file.seek(0, os.SEEK_END) <= LARGE_MODEL:
