@@ -44,11 +44,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy
 
-from .errors import (
-    CallError, EpFail, Error, FileError, ForkedSession, InvalidArgument, InvalidProtobuf, InvalidType, LibraryError,
-    NoSuchFile, NotPicklable, NotSupported, OptionError, OptionTypeError, OutOfMemory, ProviderFallbackWarning, RunCancelled,
-    RunTimeout, SessionClosed, code_name, error_from_status, exiting, nearest, shown, type_text, warn)
-
 # The other leaves are imported where they are first needed: together they cost more than all else in `import ortx`.
 
 cnp.import_array()
@@ -67,6 +62,14 @@ cdef extern from "numpy/arrayobject.h":
     object PyArray_NewFromDescr(
         PyTypeObject* type, PyArray_Descr* dtype, int rank, const cnp.npy_intp* shape, const cnp.npy_intp* strides, void* data,
         int flags, PyObject* source)  # takes the reference to `dtype` over
+
+include "_core.src/errorclass.pxi" # how the classes in errors.py are made
+
+from .errors import (
+    CallError, EpFail, Error, FileError, ForkedSession, InvalidArgument, InvalidProtobuf, InvalidType, LibraryError,
+    NoSuchFile, NotPicklable, NotSupported, OptionError, OptionTypeError, OutOfMemory, ProviderFallbackWarning, RunCancelled,
+    RunTimeout, SessionClosed, code_name, error_from_status, exiting, file_error, nearest, shown,
+    type_text, warn)
 
 include "_core.src/seal.pxi"      # classes that only ortx itself makes
 include "_core.src/api.pxi"       # what all parts share: the function table, its version, the count of handles

@@ -9,13 +9,16 @@ import errno
 import os
 import pickle
 import re
+import reprlib
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .errorcodes import ErrorCode
+    error_class = type
+else:
+    from ._core import error_class
 
 __all__ = [
     "CallError",
@@ -60,9 +63,11 @@ class _Code:
     def __init__(self, number: int) -> None:
         self.number = number
 
-    def __get__(self, error: Error | None, owner: type[Error]) -> ErrorCode:
-        from .errorcodes import ErrorCode
-
+    def __get__(self, error: Error | None, owner: type[Error]) -> int:
+        try:
+            from .errorcodes import ErrorCode
+        except OSError:  # no file can be opened any more, which may be what the error is about
+            return self.number
         return ErrorCode(self.number)
 
 
@@ -71,13 +76,14 @@ def _code(number: int) -> Any:
     return _Code(number)
 
 
-class Error(RuntimeError):
+class Error(RuntimeError, metaclass=error_class):
     """The root of everything that ortx raises.
 
     Attributes
     ----------
     code : int
-        An `ErrorCode`. Errors that ortx raises itself carry the code that ORT would have used for the same mistake.
+        An `ErrorCode`, or its plain number where the process can open no more files. Errors that ortx raises itself
+        carry the code that ORT would have used for the same mistake.
     """
 
     code: int = _code(1)
@@ -86,89 +92,89 @@ class Error(RuntimeError):
 # --- one class per OrtErrorCode -------------------------------------------------------------------------------------
 
 
-class Fail(Error):
+class Fail(Error, metaclass=error_class):
     """``ORT_FAIL``: the general failure; from ONNX Runtime 1.27 on also that of a kernel during a run."""
 
 
-class InvalidArgument(Error, ValueError):
+class InvalidArgument(Error, ValueError, metaclass=error_class):
     """``ORT_INVALID_ARGUMENT``: a value that cannot be used."""
 
     code = _code(2)
 
 
-class NoSuchFile(Error, FileNotFoundError):
+class NoSuchFile(Error, FileNotFoundError, metaclass=error_class):
     """``ORT_NO_SUCHFILE``: a file that is not there."""
 
     code = _code(3)
 
 
-class NoModel(Error):
+class NoModel(Error, metaclass=error_class):
     """``ORT_NO_MODEL``: a session without a model."""
 
     code = _code(4)
 
 
-class EngineError(Error):
+class EngineError(Error, metaclass=error_class):
     """``ORT_ENGINE_ERROR``: an engine underneath ONNX Runtime failed."""
 
     code = _code(5)
 
 
-class RuntimeException(Error):
+class RuntimeException(Error, metaclass=error_class):
     """``ORT_RUNTIME_EXCEPTION``: an exception inside ONNX Runtime; up to 1.26 also that of a kernel during a run."""
 
     code = _code(6)
 
 
-class InvalidProtobuf(Error, ValueError):
+class InvalidProtobuf(Error, ValueError, metaclass=error_class):
     """``ORT_INVALID_PROTOBUF``: the file or buffer is no ONNX model, or a damaged one."""
 
     code = _code(7)
 
 
-class ModelLoaded(Error):
+class ModelLoaded(Error, metaclass=error_class):
     """``ORT_MODEL_LOADED``: a model was loaded where there already is one."""
 
     code = _code(8)
 
 
-class NotSupported(Error, NotImplementedError):
+class NotSupported(Error, NotImplementedError, metaclass=error_class):
     """``ORT_NOT_IMPLEMENTED``: the model, the provider or the loaded version of ONNX Runtime cannot do this."""
 
     code = _code(9)
 
 
-class InvalidGraph(Error, ValueError):
+class InvalidGraph(Error, ValueError, metaclass=error_class):
     """``ORT_INVALID_GRAPH``: the model was read, but its graph breaks a rule."""
 
     code = _code(10)
 
 
-class EpFail(Error):
+class EpFail(Error, metaclass=error_class):
     """``ORT_EP_FAIL``: an execution provider failed."""
 
     code = _code(11)
 
 
-class ModelLoadCanceled(Error):
+class ModelLoadCanceled(Error, metaclass=error_class):
     """``ORT_MODEL_LOAD_CANCELED``: loading was cancelled on request."""
 
     code = _code(12)
 
 
-class ModelRequiresCompilation(Error):
+class ModelRequiresCompilation(Error, metaclass=error_class):
     """``ORT_MODEL_REQUIRES_COMPILATION``: a provider would have to compile the model, which the options forbid."""
 
     code = _code(13)
 
 
-class NotFound(Error, LookupError):
+class NotFound(Error, LookupError, metaclass=error_class):
     """``ORT_NOT_FOUND``: ONNX Runtime has nothing under that name."""
 
     code = _code(14)
 
 
-class DeviceReset(Error):
+class DeviceReset(Error, metaclass=error_class):
     """``ORT_DEVICE_RESET``: the device was reset underneath the session; make a new session."""
 
     code = _code(15)
@@ -177,15 +183,15 @@ class DeviceReset(Error):
 # --- raised by ortx itself ------------------------------------------------------------------------------------------
 
 
-class InvalidType(InvalidArgument, TypeError):
+class InvalidType(InvalidArgument, TypeError, metaclass=error_class):
     """An argument is of a Python type that cannot be used there."""
 
 
-class OptionError(InvalidArgument):
+class OptionError(InvalidArgument, metaclass=error_class):
     """An option has an unknown name or a value that is not allowed."""
 
 
-class OptionTypeError(OptionError, InvalidType):
+class OptionTypeError(OptionError, InvalidType, metaclass=error_class):
     """An option's value is of the wrong Python type."""
 
 
@@ -205,7 +211,7 @@ class CallError(InvalidArgument):
         self.problems = tuple(problems)
 
 
-class OutOfMemory(Error, MemoryError):
+class OutOfMemory(Error, MemoryError, metaclass=error_class):
     """There is not enough memory to load a library or a model, to run a model, or for a thread that is needed.
 
     Or an arena was not allowed to take more (``max_mem``).
@@ -214,48 +220,48 @@ class OutOfMemory(Error, MemoryError):
     """
 
 
-class FileError(Error, OSError):
+class FileError(Error, OSError, metaclass=error_class):
     """The system refused to open, read or write a file: permission denied, a read-only file system, a full disk.
 
     `errno` is the system's number of the error; None where ONNX Runtime does not say it.
     """
 
 
-class SessionClosed(Error):
+class SessionClosed(Error, metaclass=error_class):
     """The session was closed; make a new one."""
 
 
-class ForkedSession(Error):
+class ForkedSession(Error, metaclass=error_class):
     """A session, or something that belongs to one, was made before this process was forked; make a new one here."""
 
 
-class NotPicklable(Error, TypeError, pickle.PicklingError):
+class NotPicklable(Error, TypeError, pickle.PicklingError, metaclass=error_class):
     """Something that cannot be copied, or cannot go to another process; the message says what can instead."""
 
 
-class ExternalDataRefused(Error, PermissionError):
+class ExternalDataRefused(Error, PermissionError, metaclass=error_class):
     """A model has tensors in a file outside of its folder, which was not allowed. Nothing was read."""
 
 
-class RunCancelled(Error):
+class RunCancelled(Error, metaclass=error_class):
     """A run was ended before it was done: by `RunOptions.terminate`."""
 
 
-class RunTimeout(Error, TimeoutError):
+class RunTimeout(Error, TimeoutError, metaclass=error_class):
     """A run was ended by its ``timeout``. Nothing looks into its inputs and buffers any more."""
 
 
-class LibraryError(Error, OSError):
+class LibraryError(Error, OSError, metaclass=error_class):
     """A shared library was found that cannot be used as ONNX Runtime."""
 
 
-class LibraryNotFound(LibraryError, FileNotFoundError):
+class LibraryNotFound(LibraryError, FileNotFoundError, metaclass=error_class):
     """No ONNX Runtime library was found; the message lists every place that was looked at."""
 
     code = _code(3)
 
 
-class LibraryTooOld(LibraryError, NotSupported):
+class LibraryTooOld(LibraryError, NotSupported, metaclass=error_class):
     """The ONNX Runtime that was found is older than the oldest that ortx works with."""
 
     code = _code(9)
@@ -264,11 +270,11 @@ class LibraryTooOld(LibraryError, NotSupported):
 # --- warnings -------------------------------------------------------------------------------------------------------
 
 
-class ProviderFallbackWarning(UserWarning):
+class ProviderFallbackWarning(UserWarning, metaclass=error_class):
     """An execution provider that was asked for cannot be used; the session runs without it."""
 
 
-class UnknownConfigKeyWarning(UserWarning):
+class UnknownConfigKeyWarning(UserWarning, metaclass=error_class):
     """A config entry has a key that ortx does not know; it was handed on to ONNX Runtime."""
 
 
@@ -341,7 +347,12 @@ def _system_error(number: int, message: str) -> Error:
         return NoSuchFile(text)
     if number == errno.ENOMEM:
         return OutOfMemory(text)
-    error = FileError(text)
+    return file_error(number, text)
+
+
+def file_error(number: int | None, message: str) -> FileError:
+    """Make an error with the system's number that says no more than the message."""
+    error = FileError(message)
     error.errno = number
     return error
 
@@ -408,8 +419,6 @@ class Refusal(Exception):
 
 def shown(value: object, quote: bool = False) -> str:
     """Describe a value for a message: its beginning and its type, whatever its ``repr`` does."""
-    import reprlib  # only when something is already wrong
-
     short = reprlib.Repr()
     short.maxstring = short.maxother = short.maxlong = 60
     try:
@@ -433,9 +442,11 @@ def type_text(
 
 def nearest(name: object, valid: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the valid name that is nearest to `name`, or an empty string."""
-    import difflib  # only when something is already wrong
-
     if not isinstance(name, str):
+        return ""
+    try:
+        import difflib  # only when something is already wrong
+    except OSError:  # no file can be opened any more
         return ""
     close = difflib.get_close_matches(name, list(valid), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""

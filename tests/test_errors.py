@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import csv
+import errno
+import gc
 import pickle
 from pathlib import Path
 
@@ -80,6 +82,29 @@ def test_a_class_is_an_ortx_error_and_the_built_in_that_fits(cls):
     assert isinstance(error, built_in)
     assert error.code is code
     assert str(error) == "what happened"
+
+
+@pytest.mark.parametrize("cls", [pytest.param(cls, id=cls.__name__) for cls in FAMILY if issubclass(cls, OSError)])
+def test_what_is_an_os_error_is_made_like_one(cls):
+    error = cls(errno.EIO, "the disk is gone", "model.onnx")
+    assert (error.errno, error.strerror, error.filename) == (errno.EIO, "the disk is gone", "model.onnx")
+    assert pickle.loads(pickle.dumps(error)).errno == errno.EIO
+    assert cls("one message").errno is None
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_a_class_is_one_like_any_other(cls):
+    assert (cls.__module__, cls.__qualname__, type(cls)) == ("ortx.errors", cls.__name__, type)
+    assert cls.__doc__
+    child = type("Child", (cls,), {"__str__": lambda self: "child"})
+    assert str(child("text")) == "child"
+    with pytest.raises(TypeError, match="keyword"):
+        cls("text", name="x")
+    error = cls("text")
+    error.note = ["kept"]
+    assert pickle.loads(pickle.dumps(error)).note == ["kept"]
+    gc.collect()
+    assert cls in cls.__mro__[1].__subclasses__()
 
 
 @pytest.mark.parametrize("category", WARNINGS)
@@ -305,6 +330,52 @@ def test_an_error_does_not_spoil_the_session(failing_session):
     with pytest.raises(ortx.Error, match="Reshape"):
         failing_session.run({"x": np.ones(4, np.float32)})
     assert failing_session.run({"x": np.ones(15, np.float32)})["y"].shape == (3, 5)
+
+
+# --- a process that can open no more files
+
+
+def test_errors_are_the_same_where_no_file_can_be_opened(tmp_path, run_python):
+    """What they need is imported by then, or they do without it."""
+    pytest.importorskip("resource", reason="needs a limit of open files that a process can set for itself")
+    (tmp_path / "square.onnx").write_bytes(models.square())
+    done = run_python(
+        """
+import os, resource, sys
+import ortx
+session = ortx.session(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+files = []
+try:
+    while True:
+        files.append(os.open(os.devnull, os.O_RDONLY))
+except OSError:
+    pass
+found = []
+for call in (
+    lambda: session.run({"z": 1}), lambda: session.run({"x": "abc"}), lambda: ortx.session_from_bytes(b"abc"),
+    lambda: ortx.session(sys.argv[1], intra_op_num_thread=1), lambda: ortx.session(sys.argv[1]),
+):
+    try:
+        call()
+    except ortx.Error as error:
+        found.append(f"{type(error).__name__} {error.code:d} {getattr(error, 'errno', None)} {error}")
+for file in files:
+    os.close(file)
+print(*found, sep="\\n")
+""",
+        tmp_path / "square.onnx",
+    )
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    for start in (
+        "CallError 2 None run: 2 problems:",
+        "CallError 2 None run: input 'x': got 'abc' (str), which is no array",
+        "InvalidProtobuf 7 None 3 bytes is no ONNX model",
+        "OptionError 2 None ortx.session: unknown option 'intra_op_num_thread' (valid: ",
+        f"FileError 1 {errno.EMFILE} ortx.session: model_path: cannot read '{tmp_path / 'square.onnx'}': Too many open",
+    ):
+        assert any(line.startswith(start) for line in lines), (start, lines)
 
 
 # --- tracebacks

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import asyncio
 import enum
+import errno
 import mmap
 import os
 import threading
@@ -110,6 +111,14 @@ def test_an_impossible_path_is_a_value_error(path):
 def test_a_very_long_path_is_refused_with_the_systems_reason(tmp_path):
     with pytest.raises(ortx.InvalidArgument, match="cannot look at"):
         ortx.session(tmp_path / ("x" * 5000))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows says that there is no such file")
+def test_a_path_through_a_file_is_a_file_error_with_the_systems_number(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ortx.FileError, match="cannot look at .*: Not a directory$") as caught:
+        ortx.session(tmp_path / "file" / "model.onnx")
+    assert caught.value.errno == errno.ENOTDIR
 
 
 # --- open a buffer

@@ -303,7 +303,7 @@ cdef object content_of_file(str function, table, str path, bint is_needed):
             return None
         if error.errno == errno.ENOMEM:
             raise OutOfMemory(f"{function}: model_path: there is not enough memory to look into {path!r}") from None
-        raise InvalidArgument(f"{function}: model_path: cannot read {path!r}: {error}") from None
+        raise file_error(error.errno, f"{function}: model_path: cannot read {path!r}: {error.strerror}") from None
 
 
 cdef str end_profile(NativeSession session, str source):
@@ -428,7 +428,9 @@ cdef str existing_model_path(str function, str path):
     except FileNotFoundError:
         raise NoSuchFile(f"{function}: model_path: there is no file {path!r}") from None
     except OSError as error:
-        raise InvalidArgument(f"{function}: model_path: cannot look at {path!r}: {error}") from None
+        message = f"{function}: model_path: cannot look at {path!r}: {error.strerror}"
+        raise (
+            InvalidArgument(message) if error.errno == errno.ENAMETOOLONG else file_error(error.errno, message)) from None
     if not os.path.isfile(path):
         raise InvalidArgument(
             f"{function}: model_path: {path!r} is a pipe, a device or a socket; expected a model file; what can be read"
