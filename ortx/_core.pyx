@@ -23,7 +23,7 @@ from cpython.pythread cimport (
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_SIZE, PyTuple_New, PyTuple_SET_ITEM
 from cpython.unicode cimport PyUnicode_CheckExact, PyUnicode_FromObject
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport free, malloc, qsort, realloc
 from libc.string cimport memcmp, memcpy, memset, strcmp, strlen
 
@@ -68,8 +68,7 @@ include "_core.src/errorclass.pxi" # how the classes in errors.py are made
 from .errors import (
     CallError, EpFail, Error, FileError, ForkedSession, InvalidArgument, InvalidProtobuf, InvalidType, LibraryError,
     NoSuchFile, NotPicklable, NotSupported, OptionError, OptionTypeError, OutOfMemory, ProviderFallbackWarning, RunCancelled,
-    RunTimeout, SessionClosed, code_name, error_from_status, exiting, file_error, nearest, shown,
-    type_text, warn)
+    RunTimeout, SessionClosed, code_name, error_from_status, exiting, nearest, shown, type_text, warn)
 
 include "_core.src/seal.pxi"      # classes that only ortx itself makes
 include "_core.src/api.pxi"       # what all parts share: the function table, its version, the count of handles
@@ -108,6 +107,7 @@ include "_core.src/frame.pxi"     # the C side of one call: its names and values
 include "_core.src/marshal.pxi"   # one call: from Python's values to a frame, and back
 include "_core.src/clock.pxi"     # the clock that runs are timed with
 include "_core.src/serial.pxi"    # one run at a time, for providers that cannot do more
+include "_core.src/predict.pxi"   # what a model's operators tell of its runs
 include "_core.src/pace.pxi"      # how long runs take, and which of them keep the GIL
 include "_core.src/native.pxi"    # OrtSession: made of a model and options, and made anew
 include "_core.src/workers.pxi"   # the queue of a session's runs, and the threads that run them

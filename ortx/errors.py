@@ -82,8 +82,8 @@ class Error(RuntimeError, metaclass=error_class):
     Attributes
     ----------
     code : int
-        An `ErrorCode`, or its plain number where the process can open no more files. Errors that ortx raises itself
-        carry the code that ORT would have used for the same mistake.
+        An `ErrorCode`; its plain number, if the process can open no more files. Errors that ortx raises itself carry
+        the code that ORT would have used for the same mistake.
     """
 
     code: int = _code(1)
@@ -347,12 +347,7 @@ def _system_error(number: int, message: str) -> Error:
         return NoSuchFile(text)
     if number == errno.ENOMEM:
         return OutOfMemory(text)
-    return file_error(number, text)
-
-
-def file_error(number: int | None, message: str) -> FileError:
-    """Make an error with the system's number that says no more than the message."""
-    error = FileError(message)
+    error = FileError(text)
     error.errno = number
     return error
 

@@ -11,8 +11,8 @@ import struct
 from collections.abc import Iterator
 
 from . import modelwalk, modelwire
+from ._core import HAZARDOUS
 from .errors import InvalidGraph
-from .operators import HAZARDOUS
 
 __all__ = ["check"]
 
@@ -31,7 +31,7 @@ _NOT_EMPTY = {"Einsum": 0, "Max": 0, "Mean": 0, "Min": 0, "Sum": 0, "DFT": 2, "L
 _FUSED = "LayerNormalization"  # crashes only where nodes are fused
 _LEVELS_WITHOUT_FUSION = ("disable", "basic")
 
-_WORDS = re.compile(b"|".join(b"\x22" + bytes([len(name)]) + name.encode() for name in HAZARDOUS))
+_WORDS = re.compile(b"|".join(b"\x22" + bytes([len(name)]) + name for name in HAZARDOUS))
 
 
 def check(function: str, model: memoryview, optimization_level: str) -> None:

@@ -18,7 +18,6 @@ __all__ = [
     "fields",
     "has_node",
     "header",
-    "may_have",
     "text",
     "walk",
 ]
@@ -84,24 +83,11 @@ def _may_have(word: re.Pattern[bytes], model: memoryview, at: int, to: int) -> b
     return to - at > SEARCHED or word.search(model, at, to) is not None
 
 
-def may_have(model: memoryview, words: Collection[str]) -> bool:
-    """Whether any of some words stands in a model, or it is so large that it takes more than a look to tell.
-
-    It saves a small model the way through its messages, and what has to be imported for that.
-    """
-    if len(model) > SEARCHED:
-        return True
-    content = bytes(model)
-    return any(word.encode() in content for word in words)
-
-
 def has_node(model: memoryview, op_type: str) -> bool:
     """Whether a graph of the model, but for those inside of nodes, has a node of this operator.
 
     Raises ValueError if the model is damaged.
     """
-    if not may_have(model, (op_type,)):
-        return False
     word = re.compile(re.escape(op_type.encode()))
     return any(
         text(model, at, to) == op_type

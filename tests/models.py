@@ -141,3 +141,38 @@ def failing() -> bytes:
         [tensor("y", shape=(3, 5))],
         [constant("shape", [3, 5], "int64")],
     )
+
+
+def chain(*op_types: str) -> bytes:
+    """Return a model of one operator after the other."""
+    names = ["x", *(f"t{i}" for i in range(1, len(op_types))), "y"]
+    nodes = [helper.make_node(op_type, [names[i]], [names[i + 1]]) for i, op_type in enumerate(op_types)]
+    return build(nodes, [tensor("x")], [tensor("y")])
+
+
+def loop() -> bytes:
+    """Return y = 2 ** trips: the value of an input says how long it takes."""
+    body = helper.make_graph(
+        [helper.make_node("Add", ["v", "v"], ["w"]), helper.make_node("Identity", ["condition"], ["again"])],
+        "body",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("condition", TensorProto.BOOL, []),
+            tensor("v", shape=[]),
+        ],
+        [helper.make_tensor_value_info("again", TensorProto.BOOL, []), tensor("w", shape=[])],
+    )
+    return build(
+        [helper.make_node("Loop", ["trips", "", "one"], ["y"], body=body)],
+        [tensor("trips", "int64", [])],
+        [tensor("y", shape=[])],
+        [constant("one", 1.0)],
+    )
+
+
+def reshaped(shape: onnx.ValueInfoProto | onnx.TensorProto, *more: onnx.NodeProto) -> bytes:
+    """Return a model that declares y of shape (3, 2), and gives what `shape` says."""
+    inputs, initializers = [tensor("x", shape=(6,))], []
+    (inputs if isinstance(shape, onnx.ValueInfoProto) else initializers).append(shape)
+    nodes = [*more, helper.make_node("Reshape", ["x", "shape"], ["y"])]
+    return build(nodes, inputs, [tensor("y", shape=(3, 2))], initializers)

@@ -6,12 +6,10 @@ import asyncio
 
 import models
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import helper
 
 import ortx
-from ortx import operators
 
 FIXED = (3, 2)
 SMALL = 16 << 10  # bytes
@@ -126,24 +124,16 @@ def test_a_model_that_hands_an_input_on_gets_no_buffer_for_it():
 # --- models whose outputs are not what they declare
 
 
-def reshaped(shape: onnx.ValueInfoProto | onnx.TensorProto, *more: onnx.NodeProto) -> bytes:
-    """Return a model that declares y of shape (3, 2), and gives what `shape` says."""
-    inputs, initializers = [models.tensor("x", shape=(6,))], []
-    (inputs if isinstance(shape, onnx.ValueInfoProto) else initializers).append(shape)
-    nodes = [*more, helper.make_node("Reshape", ["x", "shape"], ["y"])]
-    return models.build(nodes, inputs, [models.tensor("y", shape=FIXED)], initializers)
-
-
 def test_a_shape_that_a_call_brings_is_followed():
     x = np.arange(6, dtype=np.float32)
-    with open_model(reshaped(models.tensor("shape", "int64", (2,)))) as session:
+    with open_model(models.reshaped(models.tensor("shape", "int64", (2,)))) as session:
         for shape in ((3, 2), (2, 3), (6, 1), (3, 2)):
             y = session.run({"x": x, "shape": np.array(shape)})["y"]
             assert (y.shape, is_own(y)) == (shape, False)
 
 
 def test_a_shape_of_the_models_own_is_known():
-    with open_model(reshaped(models.constant("shape", FIXED, "int64"))) as session:
+    with open_model(models.reshaped(models.constant("shape", FIXED, "int64"))) as session:
         assert who_allocates(session, {"x": np.arange(6, dtype=np.float32)}) == [False, True, True]
 
 
@@ -172,69 +162,3 @@ def test_a_failed_run_leaves_the_next_one_alone():
             assert session.run([x, np.array([1])])["y"] == 2
             with pytest.raises(ortx.Error, match="indices element out of data bounds"):
                 session.run([x, np.array([7])])
-
-
-# --- which models do not let a call's values decide about shapes
-
-
-def has_constant_shapes(model: bytes) -> bool:
-    return operators.has_constant_shapes(memoryview(model), operators.SHAPED_BY_VALUES)
-
-
-def test_shapes_of_initializers_and_of_constants_are_the_models_own():
-    assert has_constant_shapes(reshaped(models.constant("shape", FIXED, "int64")))
-    constant = helper.make_node("Constant", [], ["shape"], value=models.constant("", FIXED, "int64"))
-    other = models.build(
-        [constant, helper.make_node("Reshape", ["x", "shape"], ["y"])], [models.tensor("x")], [models.tensor("y")]
-    )
-    assert has_constant_shapes(other)
-    assert has_constant_shapes(models.square())
-
-
-def test_shapes_that_a_call_brings_or_overrides_or_that_are_computed_are_not():
-    shape = models.tensor("shape", "int64", (2,))
-    assert not has_constant_shapes(reshaped(shape))
-    overridden = models.build(
-        [helper.make_node("Reshape", ["x", "shape"], ["y"])],
-        [models.tensor("x"), shape],
-        [models.tensor("y")],
-        [models.constant("shape", FIXED, "int64")],
-    )
-    assert not has_constant_shapes(overridden)
-    computed = models.build(
-        [
-            helper.make_node("Cast", ["x"], ["shape"], to=TensorProto.INT64),
-            helper.make_node("Reshape", ["x", "shape"], ["y"]),
-        ],
-        [models.tensor("x")],
-        [models.tensor("y")],
-    )
-    assert not has_constant_shapes(computed)
-
-
-def test_an_input_that_is_left_out_shapes_nothing():
-    node = helper.make_node("ReduceSum", ["x", ""], ["y"])
-    assert has_constant_shapes(models.build([node], [models.tensor("x")], [models.tensor("y")]))
-
-
-def test_a_sparse_constant_and_a_function_of_the_models_own_are_looked_at_no_further():
-    sparse = helper.make_sparse_tensor(models.constant("", [1.0]), models.constant("", [0], "int64"), [3])
-    constant = helper.make_node("Constant", [], ["y"], sparse_value=sparse)
-    assert not has_constant_shapes(models.build([constant], [], [models.tensor("y", shape=(3,))]))
-    model = onnx.load_from_string(models.square())
-    model.functions.append(
-        helper.make_function("own", "Twice", ["x"], ["y"], [helper.make_node("Add", ["x", "x"], ["y"])], [])
-    )
-    assert not has_constant_shapes(model.SerializeToString())
-
-
-def test_operators_that_values_shape_are_all_known():
-    assert operators.COST_FOLLOWS_FROM_SHAPES[""] > operators.SHAPED_BY_VALUES
-    # Whatever takes a shape, axes, positions or sizes besides its first input, in any version.
-    words = {"shape", "axes", "starts", "ends", "steps", "split", "sizes", "scales", "repeats", "pads", "k"}
-    shaped = {
-        schema.name
-        for schema in onnx.defs.get_all_schemas_with_history()
-        if schema.domain == "" and words & {parameter.name for parameter in schema.inputs[1:]}
-    }
-    assert shaped & operators.COST_FOLLOWS_FROM_SHAPES[""] == operators.SHAPED_BY_VALUES

@@ -1,4 +1,4 @@
-"""Which runs keep the GIL (`_core.src/pace.pxi`), and which models may (`operators.py`)."""
+"""Which runs keep the GIL (`_core.src/pace.pxi`); of which models, is in test_predict.py."""
 
 from __future__ import annotations
 
@@ -7,78 +7,13 @@ import threading
 
 import models
 import numpy as np
-import onnx
-import onnx.defs
 import pytest
-from onnx import TensorProto, helper
 
 import ortx
-from ortx import _core, operators
+from ortx import _core
 
 ENOUGH = 8
 X = np.ones((1, 2), np.float32)
-
-
-def node(op_type, inputs=("x",), outputs=("y",), **attributes):
-    return helper.make_node(op_type, list(inputs), list(outputs), **attributes)
-
-
-def chain(*op_types: str) -> bytes:
-    """Return a model of one operator after the other."""
-    names = ["x", *(f"t{i}" for i in range(1, len(op_types))), "y"]
-    nodes = [node(op_type, [names[i]], [names[i + 1]]) for i, op_type in enumerate(op_types)]
-    return models.build(nodes, [models.tensor("x")], [models.tensor("y")])
-
-
-def loop() -> bytes:
-    """Return y = 2 ** trips: the value of an input says how long it takes."""
-    body = helper.make_graph(
-        [node("Add", ["v", "v"], ["w"]), node("Identity", ["condition"], ["again"])],
-        "body",
-        [
-            helper.make_tensor_value_info("i", TensorProto.INT64, []),
-            helper.make_tensor_value_info("condition", TensorProto.BOOL, []),
-            models.tensor("v", shape=[]),
-        ],
-        [helper.make_tensor_value_info("again", TensorProto.BOOL, []), models.tensor("w", shape=[])],
-    )
-    return models.build(
-        [node("Loop", ["trips", "", "one"], ["y"], body=body)],
-        [models.tensor("trips", "int64", [])],
-        [models.tensor("y", shape=[])],
-        [models.constant("one", 1.0)],
-    )
-
-
-# --- models
-
-
-@pytest.mark.parametrize("op_types", [["Relu"], ["Relu", "Tanh", "Neg"]], ids=" ".join)
-def test_a_model_of_known_operators_is_predictable(op_types):
-    assert operators.consists_of(memoryview(chain(*op_types)), operators.COST_FOLLOWS_FROM_SHAPES, 3)
-
-
-def test_a_model_with_another_operator_or_of_another_domain_or_of_too_many_nodes_is_not():
-    known = operators.COST_FOLLOWS_FROM_SHAPES
-    assert not operators.consists_of(memoryview(loop()), known, 3)
-    assert not operators.consists_of(memoryview(chain("Relu", "NonZero")), known, 3)
-    assert not operators.consists_of(memoryview(chain("Relu", "Relu", "Relu", "Relu")), known, 3)
-    foreign = models.build([node("Relu", domain="com.example")], [models.tensor("x")], [models.tensor("y")])
-    assert not operators.consists_of(memoryview(foreign), known, 3)
-
-
-def test_what_is_no_model_is_not_predictable_either():
-    assert not operators.consists_of(memoryview(b""), operators.COST_FOLLOWS_FROM_SHAPES, 3)
-    with pytest.raises(ValueError, match=r"."):
-        operators.consists_of(memoryview(b"\xff" * 40), operators.COST_FOLLOWS_FROM_SHAPES, 3)
-
-
-@pytest.mark.parametrize("domain", operators.COST_FOLLOWS_FROM_SHAPES)
-def test_every_known_operator_exists_and_has_no_subgraph(domain):
-    for name in operators.COST_FOLLOWS_FROM_SHAPES[domain]:
-        schema = onnx.defs.get_schema(name, domain=domain)
-        kinds = {attribute.type for attribute in schema.attributes.values()}
-        assert not kinds & {onnx.defs.OpSchema.AttrType.GRAPH, onnx.defs.OpSchema.AttrType.GRAPHS}, name
 
 
 # --- sessions
@@ -159,7 +94,7 @@ def test_runs_let_go_of_the_gil(how, limit):
     elif how == "run options":  # somebody may want to terminate the run
         run_options = ortx.run_options()
     elif how == "an operator":
-        model, inputs = loop(), [np.int64(3)]
+        model, inputs = models.loop(), [np.int64(3)]
     elif how == "a long run":
         _core._brief_limit(limit)
         inputs = [np.ones((200_000, 2), np.float32)]
@@ -173,7 +108,7 @@ def test_runs_let_go_of_the_gil(how, limit):
 
 
 def test_a_failing_brief_run_raises():
-    with ortx.session_from_bytes(chain("Relu"), intra_op_num_threads=1) as session:
+    with ortx.session_from_bytes(models.chain("Relu"), intra_op_num_threads=1) as session:
         run_until_brief(session, [X])
         for _ in range(100):
             with pytest.raises(ortx.InvalidArgument, match="y"):

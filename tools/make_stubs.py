@@ -62,6 +62,8 @@ SPECIAL_METHODS = {
     "__len__": "(self) -> int",
 }
 
+# Of the constants, those that leaves use.
+CONSTANTS = {"HAZARDOUS": "tuple[bytes, ...]"}
 
 # All others are made by functions.
 PUBLIC_CLASSES = [_core.PrepackedWeights]
@@ -131,6 +133,7 @@ def formatted(source: str) -> str:
 
 def stub_lines(module: ModuleType) -> Iterator[str]:
     yield HEADER
+    yield from (f"{name}: {annotation}" for name, annotation in CONSTANTS.items())
     for name, member in sorted(vars(module).items()):
         ours = getattr(member, "__module__", None) == module.__name__
         if name.startswith("__") or not ours:

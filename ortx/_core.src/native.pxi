@@ -73,7 +73,7 @@ cdef NativeSession open_native(str function, table, str source, str path, ModelB
         initializers = shared_initializers(
             function, table.initializers, content, folder_of_external_data(table, path))
     without_nodes, zip_maps = replaced_zip_maps(table, content)
-    is_predictable, has_constant_shapes = predictions(without_nodes or content)
+    is_predictable, is_shaped_by_shapes = predictions(without_nodes or content)
     is_large = is_large_model(content)
     reads_in_place = buffer is not None and is_model_read_in_place(table, content)
     content = None
@@ -114,7 +114,7 @@ cdef NativeSession open_native(str function, table, str source, str path, ModelB
     session.model_buffer = buffer if reads_in_place else None
     is_all_of_ort = not appended and not libraries  # and on the CPU
     session.may_be_brief = table.brief_runs_keep_gil and is_predictable and is_all_of_ort
-    session.has_constant_shapes = has_constant_shapes and is_all_of_ort
+    session.has_constant_shapes = is_shaped_by_shapes and is_all_of_ort
     session.provider_names = (*appended, "CPUExecutionProvider")
     session.table = effective_options(table, session.provider_names, libraries)
     session.is_large = is_large
@@ -221,11 +221,10 @@ cdef object without_weights(table):
 
 cdef int check_content(str function, table, content, str path, dict external_data) except -1:
     """Refuse a model that names files outside of its folder, unless the options allow it, or that crashes ORT."""
-    from . import modelwalk, operators
-    if modelwalk.may_have(content, operators.HAZARDOUS):
+    if may_have(content, HAZARDOUS):
         from . import hazards
         hazards.check(function, content, table.graph_optimization_level)
-    if modelwalk.may_have(content, ("location",)):
+    if may_have(content, (b"location",)):
         from . import externalfiles
         externalfiles.check(
             function, content, path=path, entries=table.config_entries,
@@ -241,9 +240,11 @@ cdef str folder_of_external_data(table, str path):
 
 cdef tuple replaced_zip_maps(table, content):
     """Return the model without its ZipMap nodes, and these; empty where they stay."""
-    from . import modelwalk
     if not table.fast_zip_map or table.optimized_model_path is not None or content is None:
         return b"", ()
+    if not may_have(content, (b"ZipMap",)):
+        return b"", ()
+    from . import modelwalk
     try:
         if not modelwalk.has_node(content, "ZipMap"):
             return b"", ()
@@ -303,7 +304,14 @@ cdef object content_of_file(str function, table, str path, bint is_needed):
             return None
         if error.errno == errno.ENOMEM:
             raise OutOfMemory(f"{function}: model_path: there is not enough memory to look into {path!r}") from None
-        raise file_error(error.errno, f"{function}: model_path: cannot read {path!r}: {error.strerror}") from None
+        raise file_error(error, f"{function}: model_path: cannot read {path!r}") from None
+
+
+cdef object file_error(error, str message):
+    """Make an error of an `OSError`, with the system's number and reason."""
+    refused = FileError(f"{message}: {error.strerror or error}")
+    refused.errno = error.errno
+    return refused
 
 
 cdef str end_profile(NativeSession session, str source):
@@ -335,7 +343,7 @@ cdef bint is_complete_profile(str file) except -1:
             profile.seek(-min(8, os.path.getsize(file)), os.SEEK_END)
             return profile.read().rstrip().endswith(b"]")
     except OSError as error:
-        raise FileError(f"end_profiling: cannot read {file!r}, which was just written: {error}") from None
+        raise file_error(error, f"end_profiling: cannot read {file!r}, which was just written") from None
 
 
 cdef int add_custom_op_library(Session session, path_or_library) except -1:
@@ -428,9 +436,9 @@ cdef str existing_model_path(str function, str path):
     except FileNotFoundError:
         raise NoSuchFile(f"{function}: model_path: there is no file {path!r}") from None
     except OSError as error:
-        message = f"{function}: model_path: cannot look at {path!r}: {error.strerror}"
-        raise (
-            InvalidArgument(message) if error.errno == errno.ENAMETOOLONG else file_error(error.errno, message)) from None
+        if error.errno == errno.ENAMETOOLONG:
+            raise InvalidArgument(f"{function}: model_path: cannot look at {path!r}: {error.strerror}") from None
+        raise file_error(error, f"{function}: model_path: cannot look at {path!r}") from None
     if not os.path.isfile(path):
         raise InvalidArgument(
             f"{function}: model_path: {path!r} is a pipe, a device or a socket; expected a model file; what can be read"

@@ -2,7 +2,7 @@
 #
 # To let go of the GIL and take it again costs 40 ns while nobody wants it. When two threads run a tiny model, it
 # changes hands at each run, which costs several microseconds each time: together they are slower than one alone. So a
-# run keeps it if the model's cost follows from the shapes of its inputs (operators.py), these are those of the last
+# run keeps it if the model's cost follows from the shapes of its inputs (predict.pxi), these are those of the last
 # runs, and those took less than `brief_limit`. Every TIMED_EVERY-th run lets go of it nevertheless, and is timed again.
 # A run that is not timed counts as long as the last one that was: two looks at the clock cost 50 ns, or 300 where the
 # clock is a system call.
@@ -27,7 +27,6 @@ cdef int64_t short_limit = 1_000_000  # a fifth of what a thread that runs Pytho
 cdef enum:
     RUNS_ENOUGH = 8     # so many in a row
     TIMED_EVERY = 64
-    MOST_NODES = 128    # of a model that is looked at
 
 
 cdef inline bint is_known_brief(Pace* pace) noexcept:
@@ -103,20 +102,6 @@ cdef inline OrtStatus* run_at_pace(
         end_interruptible(run_options)
     note_run(pace, counts, time, status)
     return status
-
-
-cdef tuple predictions(content):
-    """Return whether the shapes of a model's inputs tell what it costs, and whether they tell the outputs' shapes."""
-    from . import operators
-    if content is None:
-        return False, False
-    view = memoryview(content)
-    try:
-        if not operators.consists_of(view, operators.COST_FOLLOWS_FROM_SHAPES, MOST_NODES):
-            return False, False
-        return True, operators.has_constant_shapes(view, operators.SHAPED_BY_VALUES)
-    except ValueError:
-        return False, False  # of another format
 
 
 def _brief_limit(nanoseconds: int) -> int:

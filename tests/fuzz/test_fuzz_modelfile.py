@@ -9,7 +9,7 @@ from fuzzing import rounds
 from mutations import mutated
 
 import ortx
-from ortx import externalfiles, hazards, modelfile, operators, zipmaps
+from ortx import _core, externalfiles, hazards, modelfile, zipmaps
 
 
 def read_all(model: memoryview) -> None:
@@ -40,7 +40,7 @@ READERS = [
     refuse,
     zipmaps.without_zip_maps,
     modelfile.is_ort_format,
-    lambda model: operators.consists_of(model, {"": ("Mul", "Add")}, 100),
+    _core.predictions,
 ]
 
 
