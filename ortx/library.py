@@ -10,7 +10,6 @@ import ctypes
 import errno
 import importlib.util
 import os
-import re
 import sys
 from collections.abc import Iterator
 
@@ -167,12 +166,12 @@ def api_version_of(version: str, newest_known: int, oldest_known: int, candidate
     LibraryTooOld, LibraryError
         If the library is older than `oldest_known`, or its version makes no sense.
     """
-    match = re.match(r"(\d+)\.(\d+)", version)
-    if match is None:
+    try:
+        major, minor = map(int, version.split(".")[:2])
+    except ValueError:
         raise LibraryError(
             f"the ONNX Runtime library {candidate} says its version is {version!r}; expected such as '1.31.1'"
-        )
-    major, minor = int(match[1]), int(match[2])
+        ) from None
     if (major, minor) < (1, oldest_known):
         raise LibraryTooOld(
             f"the ONNX Runtime library {candidate} is version {version}; ortx needs 1.{oldest_known} or newer: "

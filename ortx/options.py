@@ -11,14 +11,76 @@ import importlib
 import operator
 import os
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from .errors import OptionError, OptionTypeError, Refusal, nearest, shown
-from .tables import Field, Table
 
 __all__ = ["RunOptionsTable", "RuntimeConfiguration", "SessionOptions", "read_table"]
 
-_Options = TypeVar("_Options", bound=Table)
+_Options = TypeVar("_Options", bound="Table")
+
+
+# --- what the tables have in common ---------------------------------------------------------------------------------
+
+# `dataclasses` would do for the tables, but writes and compiles methods anew for forty fields, which takes longer than
+# opening a small session; to import it alone takes half a millisecond of each process.
+
+
+class Field:
+    """What a class of tables says of one field.
+
+    Attributes
+    ----------
+    reader : callable
+        Returns what a user gave as the core wants it, or raises `ortx.errors.Refusal`.
+    default
+        What holds otherwise.
+    """
+
+    __slots__ = ("default", "reader")
+
+    def __init__(self, reader: Callable[[object], Any], default: Any) -> None:
+        self.reader, self.default = reader, default
+
+
+class Table:
+    """A frozen object whose class lists its fields."""
+
+    fields: ClassVar[dict[str, Field]] = {}
+
+    def __init_subclass__(cls) -> None:
+        cls.fields = {name: value for name, value in vars(cls).items() if isinstance(value, Field)}
+        for name, field in cls.fields.items():
+            setattr(cls, name, field.default)
+
+    def __init__(self, **values: Any) -> None:
+        unknown = values.keys() - self.fields.keys()
+        if unknown:
+            raise TypeError(f"{type(self).__name__} has no field {', '.join(sorted(unknown))}")
+        self.__dict__.update(values)  # what is not there is found in the class: the default
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a table with other values in some fields."""
+        return type(self)(**{**self.__dict__, **changes})
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"cannot assign to {name!r}: a {type(self).__name__} is frozen")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"cannot delete {name!r}: a {type(self).__name__} is frozen")
+
+    def _values(self) -> tuple[object, ...]:
+        return tuple(getattr(self, name) for name in self.fields)
+
+    def __eq__(self, other: object) -> bool:
+        return self._values() == other._values() if type(other) is type(self) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._values())
+
+    def __repr__(self) -> str:
+        shown_values = (f"{name}={getattr(self, name)!r}" for name in self.fields)
+        return f"{type(self).__name__}({', '.join(shown_values)})"
 
 
 # --- readers --------------------------------------------------------------------------------------------------------
@@ -89,63 +151,6 @@ def choice(words: Collection[str]) -> Callable[[object], str]:
     return read
 
 
-def free_dimension_overrides(value: object) -> tuple[tuple[str, str, int], ...]:
-    """Take ``[{"by": "name" or "denotation", "key": ..., "value": ...}]``; give (by, key, value) triples."""
-    if not isinstance(value, (list, tuple)):
-        raise Refusal("a list of tables like {'by': 'name', 'key': 'batch', 'value': 1}", OptionTypeError)
-    overrides: dict[tuple[str, str], int] = {}
-    for position, item in enumerate(value):
-        where = f"[{position}]"
-        if not isinstance(item, Mapping) or set(item) != {"by", "key", "value"}:
-            raise Refusal("a table with exactly 'by', 'key' and 'value'", where=where, got=item)
-        read: dict[str, Any] = {}
-        for name, reader in (("by", choice(("name", "denotation"))), ("key", text), ("value", integer(0, 2**63 - 1))):
-            try:
-                read[name] = reader(item[name])
-            except Refusal as refusal:
-                raise Refusal(
-                    refusal.expected, refusal.error, where=f"{where}[{name!r}]", got=item[name], hint=refusal.hint
-                ) from None
-        by, key = read["by"], read["key"]
-        if not key:
-            raise Refusal("a string that is not empty", where=f"{where}['key']", got=key)
-        if (by, key) in overrides:
-            raise Refusal(f"every {by} once", where=where, got=item)
-        overrides[by, key] = read["value"]
-    return tuple((by, key, size) for (by, key), size in overrides.items())
-
-
-def absolute_path(value: object) -> str:
-    text = path(value)
-    try:
-        return os.path.abspath(text)
-    except OSError:
-        raise Refusal("an absolute path, since the current folder is gone", got=value) from None
-
-
-def custom_op_libraries(value: object) -> tuple[str, ...]:
-    """Take a path, a `CustomOpLibrary`, which is path-like, or a list of these; give absolute paths."""
-    if not isinstance(value, (list, tuple)):
-        return (absolute_path(value),)
-    libraries = []
-    for position, item in enumerate(value):
-        try:
-            libraries.append(absolute_path(item))
-        except Refusal as refusal:
-            raise Refusal(refusal.expected, refusal.error, where=f"[{position}]", got=item) from None
-    return tuple(libraries)
-
-
-def initializers(value: object) -> tuple[tuple[str, object], ...]:
-    """Take a mapping from names to arrays; the core compares them with those of the model."""
-    if not isinstance(value, Mapping):
-        raise Refusal("a mapping from the names of initializers to arrays", OptionTypeError)
-    for name in value:
-        if not isinstance(name, str):
-            raise Refusal("strings as keys: the names of initializers", OptionTypeError, got=name)
-    return tuple((str.__str__(name), array) for name, array in value.items())
-
-
 def anything(value: object) -> object:
     """Take what the core has a class for, and looks at itself."""
     return value
@@ -213,10 +218,12 @@ class SessionOptions(Table):
     session_log_verbosity_level: int = option(verbosity, 0)
     optimized_model_path: str | None = option(path, None)
     profile_file_prefix: str | None = option(path, None)
-    free_dimension_overrides: tuple[tuple[str, str, int], ...] = option(free_dimension_overrides, ())
+    free_dimension_overrides: tuple[tuple[str, str, int], ...] = option(
+        reader_of("modeloptions", "read_free_dimensions"), ()
+    )
     config_entries: tuple[tuple[str, str], ...] = option(reader_of("config_keys", "read_session_entries"), ())
-    custom_op_libraries: tuple[str, ...] = option(custom_op_libraries, ())
-    initializers: tuple[tuple[str, object], ...] = option(initializers, ())
+    custom_op_libraries: tuple[str, ...] = option(reader_of("modeloptions", "read_custom_op_libraries"), ())
+    initializers: tuple[tuple[str, object], ...] = option(reader_of("modeloptions", "read_initializers"), ())
     prepacked_weights: object | None = option(anything, None)
     external_data: tuple[tuple[str, object], ...] = option(reader_of("memoryoptions", "read_external_data"), ())
     allow_external_data_outside_model_folder: bool = option(boolean, False)

@@ -47,9 +47,8 @@ LEAVES = {
     "threads": {"errors"},
     "library": {"errors"},
     "libraryinfo": set(),
-    "options": {"errors", "config_keys", "coreml", "presets", "providers", "tables"},
+    "options": {"errors", "config_keys", "coreml", "presets", "providers"},
     "presets": set(),
-    "tables": set(),
     "coreml": {"errors"},
     "providers": {"errors"},
     "recipe": {"errors", "options"},
@@ -60,6 +59,7 @@ LEAVES = {
     "profiling": {"errors", "profilerows", "profileview"},
     "config_keys": {"errors"},
     "memoryoptions": {"errors", "options"},
+    "modeloptions": {"errors", "options"},
     "modelfile": {"modelsource", "modelwire"},
     "modelinfo": set(),
     "zipmaps": {"modelfile", "modelwire", "modelwriter"},
@@ -148,7 +148,7 @@ print(json.dumps([sorted(with_numpy - before), sorted(set(sys.modules) - with_nu
 
 
 # Each module is a fifth of a millisecond of each process: those that look closer are imported where they are needed.
-OF_A_FIRST_SESSION = {"_core", "errors", "library", "options", "tables"}
+OF_A_FIRST_SESSION = {"_core", "errors", "library", "options"}
 
 
 @pytest.mark.parametrize(

@@ -62,8 +62,11 @@ SPECIAL_METHODS = {
     "__len__": "(self) -> int",
 }
 
-# Of the constants, those that leaves use.
-CONSTANTS = {"HAZARDOUS": "tuple[bytes, ...]"}
+CONSTANTS = {
+    "COST_FOLLOWS_FROM_SHAPES": "dict[bytes, frozenset[bytes]]",
+    "HAZARDOUS": "tuple[bytes, ...]",
+    "SHAPED_BY_VALUES": "frozenset[bytes]",
+}
 
 # All others are made by functions.
 PUBLIC_CLASSES = [_core.PrepackedWeights]

@@ -18,7 +18,7 @@ cdef extern from "Python.h":
     type PyType_FromSpecWithBases(PyType_Spec* spec, tuple bases)
 
 
-def error_class(name: str, bases: tuple, namespace: dict) -> type:
+def error_class(name: str, bases: tuple[type, ...], namespace: dict[str, object]) -> type:
     """Make a class of errors that has attributes, but no methods; a metaclass for `errors.py`."""
     cdef bytes full_name = f"{namespace['__module__']}.{name}".encode()
     cdef PyType_Slot none = PyType_Slot(0, NULL)
