@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ortx
-from ortx import config_keys, errors, options, tables
+from ortx import config_keys, errors, options
 from ortx.config_keys import (
     DYNAMIC_KEYS,
     OPTION_OF_KEY,
@@ -44,7 +44,7 @@ CONTEXT = "ep.context_file_path"
 option = options.option
 
 
-class Entries(tables.Table):
+class Entries(options.Table):
     """Stands for the options of a session."""
 
     config_entries: tuple[tuple[str, str], ...] = option(config_keys.read_session_entries, ())
