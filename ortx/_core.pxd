@@ -67,6 +67,10 @@ cdef struct Frame:
     void* own_block[4 * FRAME_SLOTS]
 
 
+cdef class CodeOfError:
+    cdef int number                           # an OrtErrorCode
+
+
 cdef class TypeFacts:
     # What a model declares of one input or output, or of what such a one holds; the fields are those of ValueInfo.
     cdef str name, onnx_type, type

@@ -13,7 +13,7 @@ import reprlib
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     error_class = type
@@ -57,25 +57,6 @@ __all__ = [
 ]
 
 
-class _Code:
-    """The code of a class of errors, as its attribute. Made when somebody asks: to make an enumeration takes long."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-    def __get__(self, error: Error | None, owner: type[Error]) -> int:
-        try:
-            from .errorcodes import ErrorCode
-        except OSError:  # no file can be opened any more, which may be what the error is about
-            return self.number
-        return ErrorCode(self.number)
-
-
-def _code(number: int) -> Any:
-    """Declare the number in ``OrtErrorCode`` that a class of errors stands for."""
-    return _Code(number)
-
-
 class Error(RuntimeError, metaclass=error_class):
     """The root of everything that ortx raises.
 
@@ -86,7 +67,7 @@ class Error(RuntimeError, metaclass=error_class):
         the code that ORT would have used for the same mistake.
     """
 
-    code: int = _code(1)
+    code: int = 1
 
 
 # --- one class per OrtErrorCode -------------------------------------------------------------------------------------
@@ -99,85 +80,85 @@ class Fail(Error, metaclass=error_class):
 class InvalidArgument(Error, ValueError, metaclass=error_class):
     """``ORT_INVALID_ARGUMENT``: a value that cannot be used."""
 
-    code = _code(2)
+    code = 2
 
 
 class NoSuchFile(Error, FileNotFoundError, metaclass=error_class):
     """``ORT_NO_SUCHFILE``: a file that is not there."""
 
-    code = _code(3)
+    code = 3
 
 
 class NoModel(Error, metaclass=error_class):
     """``ORT_NO_MODEL``: a session without a model."""
 
-    code = _code(4)
+    code = 4
 
 
 class EngineError(Error, metaclass=error_class):
     """``ORT_ENGINE_ERROR``: an engine underneath ONNX Runtime failed."""
 
-    code = _code(5)
+    code = 5
 
 
 class RuntimeException(Error, metaclass=error_class):
     """``ORT_RUNTIME_EXCEPTION``: an exception inside ONNX Runtime; up to 1.26 also that of a kernel during a run."""
 
-    code = _code(6)
+    code = 6
 
 
 class InvalidProtobuf(Error, ValueError, metaclass=error_class):
     """``ORT_INVALID_PROTOBUF``: the file or buffer is no ONNX model, or a damaged one."""
 
-    code = _code(7)
+    code = 7
 
 
 class ModelLoaded(Error, metaclass=error_class):
     """``ORT_MODEL_LOADED``: a model was loaded where there already is one."""
 
-    code = _code(8)
+    code = 8
 
 
 class NotSupported(Error, NotImplementedError, metaclass=error_class):
     """``ORT_NOT_IMPLEMENTED``: the model, the provider or the loaded version of ONNX Runtime cannot do this."""
 
-    code = _code(9)
+    code = 9
 
 
 class InvalidGraph(Error, ValueError, metaclass=error_class):
     """``ORT_INVALID_GRAPH``: the model was read, but its graph breaks a rule."""
 
-    code = _code(10)
+    code = 10
 
 
 class EpFail(Error, metaclass=error_class):
     """``ORT_EP_FAIL``: an execution provider failed."""
 
-    code = _code(11)
+    code = 11
 
 
 class ModelLoadCanceled(Error, metaclass=error_class):
     """``ORT_MODEL_LOAD_CANCELED``: loading was cancelled on request."""
 
-    code = _code(12)
+    code = 12
 
 
 class ModelRequiresCompilation(Error, metaclass=error_class):
     """``ORT_MODEL_REQUIRES_COMPILATION``: a provider would have to compile the model, which the options forbid."""
 
-    code = _code(13)
+    code = 13
 
 
 class NotFound(Error, LookupError, metaclass=error_class):
     """``ORT_NOT_FOUND``: ONNX Runtime has nothing under that name."""
 
-    code = _code(14)
+    code = 14
 
 
 class DeviceReset(Error, metaclass=error_class):
     """``ORT_DEVICE_RESET``: the device was reset underneath the session; make a new session."""
 
-    code = _code(15)
+    code = 15
 
 
 # --- raised by ortx itself ------------------------------------------------------------------------------------------
@@ -195,7 +176,7 @@ class OptionTypeError(OptionError, InvalidType, metaclass=error_class):
     """An option's value is of the wrong Python type."""
 
 
-class CallError(InvalidArgument):
+class CallError(InvalidArgument, metaclass=error_class):
     """The inputs or outputs given to a call do not fit the model. Nothing was run.
 
     Attributes
@@ -207,7 +188,7 @@ class CallError(InvalidArgument):
     problems: tuple[str, ...]
 
     def __init__(self, message: str, problems: Iterable[str] = ()) -> None:
-        super().__init__(message)
+        InvalidArgument.__init__(self, message)
         self.problems = tuple(problems)
 
 
@@ -258,13 +239,13 @@ class LibraryError(Error, OSError, metaclass=error_class):
 class LibraryNotFound(LibraryError, FileNotFoundError, metaclass=error_class):
     """No ONNX Runtime library was found; the message lists every place that was looked at."""
 
-    code = _code(3)
+    code = 3
 
 
 class LibraryTooOld(LibraryError, NotSupported, metaclass=error_class):
     """The ONNX Runtime that was found is older than the oldest that ortx works with."""
 
-    code = _code(9)
+    code = 9
 
 
 # --- warnings -------------------------------------------------------------------------------------------------------
@@ -372,7 +353,7 @@ def warn(category: type[Warning], message: str) -> None:
     warnings.warn(message, category, stacklevel=level)
 
 
-class Refusal(Exception):
+class Refusal(Exception, metaclass=error_class):
     """What a reader of an option says about a value that it does not take; `options.read_table` adds the option.
 
     Parameters
@@ -400,7 +381,7 @@ class Refusal(Exception):
         got: object = _WHOLE,
         hint: str = "",
     ) -> None:
-        super().__init__(expected)
+        Exception.__init__(self, expected)
         self.expected, self.error, self.where, self.hint = expected, error, where, hint
         self.got = got
 

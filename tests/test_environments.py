@@ -415,7 +415,10 @@ tell(*[[
         classes = [answer[0][0] for answer in refused]
         assert all("Error" in answer[0] for answer in refused), (kind, refused)
         assert classes[0] in ("NoSuchFile", "LibraryError"), (kind, refused[0])
-        assert set(classes[1:3]) <= {"NoSuchFile", "InvalidArgument", "InvalidProtobuf", "FileError"}, (kind, refused[1:3])
+        assert set(classes[1:3]) <= {"NoSuchFile", "InvalidArgument", "InvalidProtobuf", "FileError"}, (
+            kind,
+            refused[1:3],
+        )
         if kind in ("a pipe", "a link to a pipe", "a socket", "a device without an end", "an end of a pipe"):
             for position in (0, 1, 4, 5, 6):
                 assert "pipe, a device or a socket" in refused[position][1], (kind, refused[position])
