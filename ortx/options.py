@@ -11,13 +11,14 @@ import importlib
 import operator
 import os
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from .errors import OptionError, OptionTypeError, Refusal, nearest, shown
 
 __all__ = ["RunOptionsTable", "RuntimeConfiguration", "SessionOptions", "read_table"]
 
-_Options = TypeVar("_Options", bound="Table")
+if TYPE_CHECKING:
+    _Options = TypeVar("_Options", bound="Table")
 
 
 # --- what the tables have in common ---------------------------------------------------------------------------------
