@@ -40,7 +40,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy
 
@@ -107,6 +107,7 @@ include "_core.src/frame.pxi"     # the C side of one call: its names and values
 include "_core.src/marshal.pxi"   # one call: from Python's values to a frame, and back
 include "_core.src/clock.pxi"     # the clock that runs are timed with
 include "_core.src/serial.pxi"    # one run at a time, for providers that cannot do more
+include "_core.src/walk.pxi"      # the way through a model's messages, to what few models have
 include "_core.src/predict.pxi"   # what a model's operators tell of its runs
 include "_core.src/pace.pxi"      # how long runs take, and which of them keep the GIL
 include "_core.src/native.pxi"    # OrtSession: made of a model and options, and made anew

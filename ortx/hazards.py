@@ -6,24 +6,13 @@ protection from models that are made to crash it: see SECURITY.md.
 
 from __future__ import annotations
 
-import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from . import modelwalk, modelwire
-from ._core import HAZARDOUS
+from . import modelwire
 from .errors import InvalidGraph
 
 __all__ = ["check"]
-
-_GRAPH, _NODE, _ATTRIBUTE, _FUNCTION = range(1, 5)
-_CHILDREN = {
-    modelwalk.MODEL: {7: _GRAPH, 25: _FUNCTION},
-    _GRAPH: {1: _NODE},
-    _NODE: {5: _ATTRIBUTE},
-    _ATTRIBUTE: {6: _GRAPH, 11: _GRAPH},
-    _FUNCTION: {7: _NODE},
-}
 
 # Inputs of operators for which ONNX Runtime does not expect an empty name, which stands for "left out": the first of
 # them. ONNX forbids it for those that take any number of inputs, and allows it for the others.
@@ -31,18 +20,16 @@ _NOT_EMPTY = {"Einsum": 0, "Max": 0, "Mean": 0, "Min": 0, "Sum": 0, "DFT": 2, "L
 _FUSED = "LayerNormalization"  # crashes only where nodes are fused
 _LEVELS_WITHOUT_FUSION = ("disable", "basic")
 
-_WORDS = re.compile(b"|".join(b"\x22" + bytes([len(name)]) + name for name in HAZARDOUS))
 
-
-def check(function: str, model: memoryview, optimization_level: str) -> None:
+def check(function: str, nodes: Iterable[bytes], optimization_level: str) -> None:
     """Refuse a model that would end the process.
 
     Parameters
     ----------
     function
         Who opens it, for the message.
-    model
-        Its content.
+    nodes
+        Those of its nodes that may do so: what the core has found (`_core.src/walk.pxi`), each a NodeProto.
     optimization_level
         The session's.
 
@@ -51,14 +38,13 @@ def check(function: str, model: memoryview, optimization_level: str) -> None:
     InvalidGraph
         It names the node, and what is wrong with it.
     """
-    try:
-        for _, start, end in modelwalk.walk(model, _CHILDREN, {_NODE}, _WORDS):
-            for problem in _problems(model[start:end], optimization_level):
-                raise InvalidGraph(f"{function}: {problem}; ONNX Runtime crashes on that")
-    except ValueError as error:
-        if isinstance(error, InvalidGraph):
-            raise
-        return  # damaged, or no .onnx file: ONNX Runtime says so
+    for node in nodes:
+        try:
+            problem = next(_problems(memoryview(node), optimization_level), "")
+        except ValueError:
+            return  # damaged: ONNX Runtime says so
+        if problem:
+            raise InvalidGraph(f"{function}: {problem}; ONNX Runtime crashes on that")
 
 
 def _problems(message: memoryview, optimization_level: str) -> Iterator[str]:

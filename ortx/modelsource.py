@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy
 
-from . import modelwalk
+from ._core import lay_all_but_elements, looked_through
 from .errors import InvalidProtobuf
 
 if TYPE_CHECKING:
@@ -24,11 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["differs_from_file", "read"]
 
-_LEAST, _MOST = 1 << 12, 1 << 18  # bytes that are read at a time: few behind weights, then more and more
-
-# The fields that hold elements: of a tensor, and of an attribute that is a text or a list of numbers.
-_ELEMENTS = {modelwalk.TENSOR: frozenset((4, 5, 6, 7, 9, 10, 11)), modelwalk.ATTRIBUTE: frozenset((4, 7, 8))}
-_LONGEST_HEADER = 20  # bytes of a field's number and length, or number and value
+_MOST = 1 << 18  # bytes that are compared at a time
 
 
 def read(function: str, path: str, *, whole: bool) -> memoryview:
@@ -83,48 +79,17 @@ class _Content:
     def __init__(self, file: io.FileIO, size: int) -> None:
         self.file, self.size = file, size
         self.view = memoryview(_empty(size))
-        self.end = 0  # up to here it was read, or passed over
-        self.step = _MOST
 
     def read(self, whole: bool) -> memoryview:
         if not whole:
             try:
-                self.read_all_but_elements()
-                whole = modelwalk.has_node(self.view, "ZipMap")
+                lay_all_but_elements(self.view, self.lay)
+                _, _, whole = looked_through(self.view)  # with a ZipMap node
             except ValueError:  # damaged, or of another format: of ONNX Runtime's own no more than this is looked at
                 whole = bytes(self.view[4:8]) != b"ORTM"
         if whole:
             self.lay(0, self.size)
         return self.view.toreadonly()
-
-    def read_all_but_elements(self) -> None:
-        """Go through the messages as `modelwalk.walk` does, and read what is not passed over.
-
-        Raises ValueError if they are damaged.
-        """
-        view, at = self.view, 0
-        pending = [(modelwalk.MODEL, self.size)]
-        while pending:
-            kind, end = pending[-1]
-            if at == end:
-                pending.pop()
-                continue
-            self.have(min(at + _LONGEST_HEADER, end))
-            number, size, at = modelwalk.header(view, at, end)
-            if size > modelwalk.SEARCHED and number in modelwalk.TENSORS.get(kind, ()):
-                pending.append((modelwalk.TENSORS[kind][number], at + size))
-                continue
-            at += size
-            if size > modelwalk.SEARCHED and number in _ELEMENTS.get(kind, ()) and at > self.end:
-                self.end, self.step = at, _LEAST
-        self.have(self.size)
-
-    def have(self, end: int) -> None:
-        """Read on, at least up to `end`."""
-        if end > self.end:
-            to = min(max(end, self.end + self.step), self.size)
-            self.lay(self.end, to)
-            self.end, self.step = to, min(2 * self.step, _MOST)
 
     def lay(self, start: int, end: int) -> None:
         """Read a piece of the file into its place."""

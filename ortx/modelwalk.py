@@ -16,8 +16,6 @@ __all__ = [
     "TENSOR",
     "TENSORS",
     "fields",
-    "has_node",
-    "header",
     "text",
     "walk",
 ]
@@ -34,7 +32,6 @@ TENSORS = {
     SPARSE: {1: TENSOR, 2: TENSOR},
     TRAINING: {1: GRAPH, 2: GRAPH},
 }
-_OP_TYPE = 4  # field of NodeProto
 _DEEPEST = 100  # protobuf refuses a message that is nested deeper
 
 # A message of at most so many bytes is searched for the word before its fields are looked at: that is faster. Of a
@@ -83,19 +80,6 @@ def _may_have(word: re.Pattern[bytes], model: memoryview, at: int, to: int) -> b
     return to - at > SEARCHED or word.search(model, at, to) is not None
 
 
-def has_node(model: memoryview, op_type: str) -> bool:
-    """Whether a graph of the model, but for those inside of nodes, has a node of this operator.
-
-    Raises ValueError if the model is damaged.
-    """
-    word = re.compile(re.escape(op_type.encode()))
-    return any(
-        text(model, at, to) == op_type
-        for _, start, end in walk(model, {MODEL: {7: GRAPH}, GRAPH: {1: NODE}}, {NODE}, word)
-        for _, at, to in fields(model, start, end, {_OP_TYPE})
-    )
-
-
 def text(model: memoryview, at: int, to: int) -> str:
     """Return the text that stands there, whether it is UTF-8 or not."""
     return str(model[at:to], "utf-8", "surrogateescape")
@@ -126,30 +110,6 @@ def fields(model: memoryview, at: int, end: int, wanted: Collection[int]) -> Ite
             raise ValueError(f"a field of the unknown kind {kind}")
         # 3 and 4 are the brackets of a group, which protobuf skips. What is inside is looked at as if it were outside:
         # fields too many do no harm.
-
-
-def header(model: memoryview, at: int, end: int) -> tuple[int, int, int]:
-    """Return the number of one field, how many bytes a message or a text has, and where these or the next field begin.
-
-    Of a field that is neither, the number is 0, which no field has, and so is the size.
-    """
-    tag, at = _varint(model, at, end)
-    tag &= 0xFFFFFFFF  # as protobuf does
-    kind = tag & 7
-    if tag < 8 or kind > 5:
-        raise ValueError("a field without a number, or of an unknown kind")
-    size = 0
-    if kind == 2:
-        size, at = _varint(model, at, end)
-        if size > end - at:
-            raise ValueError("a field that is longer than its message")
-    elif kind == 0:
-        _, at = _varint(model, at, end)
-    elif kind in (1, 5):
-        at += 8 if kind == 1 else 4
-        if at > end:
-            raise ValueError("a field that is longer than its message")
-    return tag >> 3 if kind == 2 else 0, size, at
 
 
 def _varint(model: memoryview, at: int, end: int) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 import ortx
-from ortx import externalfiles, hazards, modelfile, modelsource
+from ortx import _core, externalfiles, hazards, modelfile, modelsource
 
 ROWS = 1024  # of weights: 4 MB each
 EXTERNAL = TensorProto(name="e", data_type=1, dims=[2], data_location=TensorProto.EXTERNAL)
@@ -113,7 +113,7 @@ def scattered(sizes: list[int], in_node: list[bool], in_graph: list[bool]) -> by
 
 def problem_of(model: memoryview) -> str:
     try:
-        hazards.check("f", model, "all")
+        hazards.check("f", _core.looked_through(model)[0], "all")
     except ortx.InvalidGraph as error:
         return str(error)
     return ""

@@ -63,17 +63,6 @@ def test_a_model_that_is_cut_off_is_not_predictable():
     assert _core.predictions(model) == (True, True)
 
 
-def test_numbers_may_have_more_bytes_than_they_need_and_not_more_than_64_bits():
-    graph = onnx.load_from_string(models.square()).graph.SerializeToString()
-    size = len(graph)
-    assert size < 128
-    for zeros in range(9):
-        padded = bytes([size | 0x80]) + b"\x80" * zeros + b"\x00"
-        assert _core.predictions(b"\x3a" + padded + graph)[0] is (zeros < 9), zeros
-    too_large = bytes([size | 0x80]) + b"\x80" * 8 + b"\x02"
-    assert _core.predictions(b"\x3a" + too_large + graph) == (False, False)
-
-
 # --- which models do not let a call's values decide about shapes
 
 

@@ -66,13 +66,13 @@ cdef NativeSession open_native(str function, table, str source, str path, ModelB
     content = content_of_file(function, table, path, is_needed) if buffer is None else content_of_buffer(buffer)
     if table.external_data:
         external_data = external_buffers(function, table.external_data, content)
-    if content is not None:
-        check_content(function, table, content, path, external_data)
+    hazardous_nodes, names_files, has_zip_maps = ([], False, False) if content is None else looked_through(content)
+    check_content(function, table, hazardous_nodes, names_files, content, path, external_data)
     check_overrides(function, table.free_dimension_overrides, content)
     if table.initializers:
         initializers = shared_initializers(
             function, table.initializers, content, folder_of_external_data(table, path))
-    without_nodes, zip_maps = replaced_zip_maps(table, content)
+    without_nodes, zip_maps = replaced_zip_maps(table, content) if has_zip_maps else (b"", ())
     is_predictable, is_shaped_by_shapes = predictions(without_nodes or content)
     is_large = is_large_model(content)
     reads_in_place = buffer is not None and is_model_read_in_place(table, content)
@@ -219,12 +219,13 @@ cdef object without_weights(table):
     return table.replace(initializers=(), prepacked_weights=None, external_data=())
 
 
-cdef int check_content(str function, table, content, str path, dict external_data) except -1:
+cdef int check_content(
+        str function, table, list hazardous_nodes, bint names_files, content, str path, dict external_data) except -1:
     """Refuse a model that names files outside of its folder, unless the options allow it, or that crashes ORT."""
-    if may_have(content, HAZARDOUS):
+    if hazardous_nodes:
         from . import hazards
-        hazards.check(function, content, table.graph_optimization_level)
-    if may_have(content, (b"location",)):
+        hazards.check(function, hazardous_nodes, table.graph_optimization_level)
+    if names_files:
         from . import externalfiles
         externalfiles.check(
             function, content, path=path, entries=table.config_entries,
@@ -240,15 +241,10 @@ cdef str folder_of_external_data(table, str path):
 
 cdef tuple replaced_zip_maps(table, content):
     """Return the model without its ZipMap nodes, and these; empty where they stay."""
-    if not table.fast_zip_map or table.optimized_model_path is not None or content is None:
+    if not table.fast_zip_map or table.optimized_model_path is not None:
         return b"", ()
-    if not may_have(content, (b"ZipMap",)):
-        return b"", ()
-    from . import modelwalk
+    from . import zipmaps
     try:
-        if not modelwalk.has_node(content, "ZipMap"):
-            return b"", ()
-        from . import zipmaps
         return zipmaps.without_zip_maps(content)
     except ValueError:
         return b"", ()  # damaged, or of another format: ORT has to say so

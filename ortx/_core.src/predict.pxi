@@ -1,27 +1,7 @@
-# What can be told of all runs of a model from its operators: what their cost and their shapes follow from; and whether
-# a model may have what has to be looked at more closely.
-#
-# modelwalk.py goes through the messages of a model, too. What is here is asked of every model that is opened, and a
-# small one is open before Python has imported anything.
+# What can be told of all runs of a model from its operators: what their cost and their shapes follow from.
 
 cdef enum:
-    # Fields of ModelProto, GraphProto, NodeProto, TensorProto, ValueInfoProto and AttributeProto, see `onnx.proto`.
-    MODEL_GRAPH = 7
-    MODEL_FUNCTION = 25
-    GRAPH_NODE = 1
-    GRAPH_INITIALIZER = 5
-    GRAPH_INPUT = 11
-    NODE_INPUT = 1
-    NODE_OUTPUT = 2
-    NODE_OP_TYPE = 4
-    NODE_ATTRIBUTE = 5
-    NODE_DOMAIN = 7
-    TENSOR_NAME = 8
-    INPUT_NAME = 1
-    ATTRIBUTE_NAME = 1
-
-    MOST_NODES = 128         # of a model whose cost and shapes are predicted
-    MOST_SEARCHED = 1 << 16  # bytes of a model that is searched for words
+    MOST_NODES = 128  # of a model whose cost and shapes are predicted
 
 # Operators whose cost follows from the shapes of what they are given, never from the values in it, by domain.
 # Left out on purpose: whatever loops, branches, makes shapes of values (Expand, Range, Tile, Resize, NonZero, ...),
@@ -49,88 +29,6 @@ SHAPED_BY_VALUES = frozenset(b"""
     ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare
     Reshape Slice Split Squeeze Unsqueeze
 """.split())
-
-# Operators with nodes that ONNX Runtime crashes on; hazards.py tells which.
-HAZARDOUS = tuple(b"""
-    ConvTranspose DFT DepthToSpace Einsum LayerNormalization Max Mean Min RandomNormal RandomNormalLike RandomUniform
-    RandomUniformLike Split Sum
-""".split())
-
-
-# --- the bytes of a message
-
-
-cdef struct Message:
-    const uint8_t* at
-    const uint8_t* end
-
-
-cdef uint64_t take_number(Message* rest) except? 0:
-    """Take a number off a message: seven bits a byte, the least first."""
-    cdef uint64_t number = 0
-    cdef int shift
-    cdef uint8_t byte
-    for shift in range(0, 64, 7):
-        if rest.at == rest.end:
-            break
-        byte = rest.at[0]
-        rest.at += 1
-        if shift == 63 and byte > 1:
-            break
-        number |= <uint64_t>(byte & 0x7F) << shift
-        if byte < 0x80:
-            return number
-    raise ValueError("a number that does not end")
-
-
-cdef int take_bytes(Message* rest, uint64_t count, Message* taken) except -1:
-    if count > <uint64_t>(rest.end - rest.at):
-        raise ValueError("a field that is longer than its message")
-    taken.at = rest.at
-    rest.at += count
-    taken.end = rest.at
-    return 0
-
-
-cdef bint take_field(Message* rest, int wanted, Message* taken) except -1:
-    """Take fields off a message up to the next of this number, a message or a text. False: there is none any more."""
-    cdef uint64_t tag
-    cdef int kind
-    while rest.at < rest.end:
-        tag = take_number(rest) & <uint64_t>0xFFFFFFFF  # as protobuf does
-        kind = tag & 7
-        if tag < 8 or kind > 5:
-            raise ValueError("a field without a number, or of an unknown kind")
-        if kind == 0:
-            take_number(rest)
-        elif kind == 2:
-            take_bytes(rest, take_number(rest), taken)
-            if tag >> 3 == <uint64_t>wanted:
-                return True
-        elif kind == 1 or kind == 5:
-            take_bytes(rest, 8 if kind == 1 else 4, taken)
-        # 3 and 4 are the brackets of a group, which protobuf skips. What is inside is looked at as if it were outside.
-    return False
-
-
-cdef bytes text_of(Message message, int wanted):
-    """Return the last text of this number in a message, or an empty one."""
-    cdef Message text
-    text.at = text.end = NULL
-    found = b""
-    while take_field(&message, wanted, &text):
-        found = text.at[:text.end - text.at]
-    return found
-
-
-cdef list texts_of(Message message, int wanted):
-    """Return the texts of this number in a message."""
-    cdef Message text
-    found = []
-    while take_field(&message, wanted, &text):
-        found.append(text.at[:text.end - text.at])
-    return found
-
 
 # --- the operators of a model
 
@@ -173,41 +71,19 @@ cdef bint has_constant_shapes(Message model) except -1:
     return True
 
 
-cdef set names_in(Message message, int wanted, int name):
-    """Return the names of all messages of this number in a message."""
-    cdef Message inner
-    names = set()
-    while take_field(&message, wanted, &inner):
-        names.add(text_of(inner, name))
-    return names
-
-
 def predictions(content) -> tuple[bool, bool]:
     """Return whether the shapes of a model's inputs tell what it costs, and whether they tell the outputs' shapes.
 
     Of a model that is damaged, or of another format, nothing is told.
     """
-    cdef Py_buffer view
+    cdef Py_buffer buffer
     cdef Message model
     if content is None:
         return False, False
-    PyObject_GetBuffer(content, &view, PyBUF_SIMPLE)
-    model.at = <const uint8_t*>view.buf
-    model.end = model.at + view.len
+    model = message_of(content, &buffer)
     try:
         return (True, has_constant_shapes(model)) if consists_of_known_operators(model) else (False, False)
     except ValueError:
         return False, False
     finally:
-        PyBuffer_Release(&view)
-
-
-cdef bint may_have(content, tuple words) except -1:
-    """Whether any of some words stands in a model, or it is so large that it takes more than a look to tell.
-
-    It saves a small model the way through its messages, and what has to be imported for that.
-    """
-    if len(content) > MOST_SEARCHED:
-        return True
-    text = bytes(content)
-    return any([word in text for word in words])
+        PyBuffer_Release(&buffer)

@@ -20,7 +20,7 @@ SEED = int(os.environ.get("FUZZ_SEED") or 0)
 FOUND = Path(__file__).parents[2] / "build" / "fuzz"
 
 # Of 30 seconds.
-SHARES = {"options": 4, "names": 3, "inputs": 5, "dlpack": 3, "modelfile": 3, "models": 12}
+SHARES = {"options": 4, "names": 3, "inputs": 5, "dlpack": 3, "modelfile": 3, "walk": 2, "models": 10}
 EXAMPLES = 50  # in a round, which is of one seed
 
 SETTINGS = settings(

@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 
 import numpy as np
+import onnx
+import pytest
 from fuzzing import rounds
+from google.protobuf.message import DecodeError
 from mutations import mutated
 
 import ortx
@@ -28,13 +31,24 @@ def names(model: memoryview) -> None:
 def refuse(model: memoryview) -> None:
     for check in (
         lambda: externalfiles.check("f", model, path=None),
-        lambda: hazards.check("f", model, "all"),
+        lambda: hazards.check("f", _core.looked_through(model)[0], "all"),
     ):
         with contextlib.suppress(ortx.ExternalDataRefused, ortx.InvalidGraph):
             check()
 
 
+def lay(model: memoryview) -> None:
+    memory = bytearray(len(model))
+
+    def lay(start: int, end: int) -> None:
+        assert 0 <= start < end <= len(model)
+        memory[start:end] = model[start:end]
+
+    _core.lay_all_but_elements(memory, lay)
+
+
 READERS = [
+    lay,
     read_all,
     names,
     refuse,
@@ -58,3 +72,19 @@ def test_any_bytes_are_read_or_refused():
                 except Exception as error:
                     error.add_note(f"{seed}-{number}: {how}, read by {reader}")
                     raise
+
+
+def test_what_python_finds_is_found_by_the_core_or_the_model_is_none():
+    """`modelwalk` and the core's own way agree about every model that protobuf reads."""
+    for seed in rounds("walk"):
+        for number in range(5):
+            how, model = mutated(f"{seed}-{number}")
+            if how.startswith("magika"):
+                continue
+            try:
+                named = any(True for _ in externalfiles.locations(memoryview(model)))
+            except ValueError:
+                continue
+            if named and not _core.looked_through(model)[1]:
+                with pytest.raises(DecodeError):
+                    onnx.ModelProto.FromString(model)
