@@ -1,7 +1,7 @@
 """Types of the compiled core. Written by tools/make_stubs.py; do not edit."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Never, Self, final
@@ -16,7 +16,8 @@ from .stats import Stats
 from .valueinfo import ValueInfo
 
 COST_FOLLOWS_FROM_SHAPES: dict[bytes, frozenset[bytes]]
-HAZARDOUS: tuple[bytes, ...]
+HAZARDOUS: frozenset[bytes]
+HAZARDOUS_IF_EMPTY: frozenset[bytes]
 SHAPED_BY_VALUES: frozenset[bytes]
 
 @final

@@ -25,7 +25,7 @@ STUBS = Path(__file__).parents[1] / "ortx" / "_core.pyi"
 HEADER = '''"""Types of the compiled core. Written by tools/make_stubs.py; do not edit."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Never, Self, final
@@ -64,7 +64,8 @@ SPECIAL_METHODS = {
 
 CONSTANTS = {
     "COST_FOLLOWS_FROM_SHAPES": "dict[bytes, frozenset[bytes]]",
-    "HAZARDOUS": "tuple[bytes, ...]",
+    "HAZARDOUS": "frozenset[bytes]",
+    "HAZARDOUS_IF_EMPTY": "frozenset[bytes]",
     "SHAPED_BY_VALUES": "frozenset[bytes]",
 }
 
