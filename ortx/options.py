@@ -347,8 +347,8 @@ def read_session_options(
 
 def coreml_options(options: SessionOptions) -> dict[str, object]:
     """Return the CoreML fields that were given."""
-    names = (name for name in options.fields if name.startswith("coreml_"))
-    return {name: value for name in names if (value := getattr(options, name)) is not None}
+    given = vars(options).items()  # what is not there has its default, which is None for these
+    return {name: value for name, value in given if name.startswith("coreml_") and value is not None}
 
 
 def _with_coreml_options(function: str, options: SessionOptions, fields: Mapping[str, object]) -> SessionOptions:
@@ -380,8 +380,8 @@ def effective(
     """Return the options of a session that is open: with what it really runs on, and with what 0 and None stand for."""
     concurrent_runs = options.concurrent_runs
     used = tuple(provider for provider in options.providers if provider.name in provider_names)
-    if not any(provider.name == "CoreMLExecutionProvider" for provider in used):
-        unused: dict[str, Any] = dict.fromkeys(coreml_options(options))
+    unused: dict[str, Any] = dict.fromkeys(coreml_options(options))
+    if unused and not any(provider.name == "CoreMLExecutionProvider" for provider in used):
         options = options.replace(**unused)
     if concurrent_runs is None:
         concurrent_runs = not used or _may_run_concurrently(used)
