@@ -24,7 +24,7 @@ needs_limits = pytest.mark.skipif(
 
 # `expand` makes an output as large as one likes, `weights` has 16 MB of them.
 PRELUDE = """
-import json, os, resource, sys
+import json, os, resource, sys, time
 import numpy as np
 import ortx
 expand, weights, square = sys.argv[1:4]
@@ -233,7 +233,11 @@ x = np.ones((1, 2), np.float32)
 with open(square, "rb") as file:
     content = file.read()
 session = ortx.session_from_bytes(content, intra_op_num_threads=1)
-session.run([x]); ortx.Batcher(session).close()
+session.run([x])
+threads = len(os.listdir("/proc/self/task"))
+ortx.Batcher(session).close()
+while len(os.listdir("/proc/self/task")) > threads:  # of one that ends later, the next would take the stack
+    time.sleep(0.001)
 asyncio.run(asyncio.sleep(0))
 """
 
