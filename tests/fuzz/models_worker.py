@@ -90,7 +90,8 @@ class Worker:
             return
         self.process.kill()
         self.process.wait()
-        self.process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # of what it has not read it gets no more
+            self.process.stdin.close()
         self.process.stdout.close()
         self.errors.seek(0)
         self.said = self.errors.read()[-20_000:].decode("utf-8", "replace")
