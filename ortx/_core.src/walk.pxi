@@ -39,8 +39,8 @@ cdef enum MessageKind:
     A_TRAINING
     A_TENSOR
 
-# Operators with nodes that ONNX Runtime crashes on, which hazards.py tells from others: those without which it does
-# where an input has an empty name, and those that are looked at in any case.
+# Operators with nodes that ONNX Runtime crashes on, which hazards.py tells from sound ones. Nodes of the first seven
+# are handed to it only if an input of theirs has an empty name, those of the others in any case.
 HAZARDOUS_IF_EMPTY = frozenset(b"DFT Einsum LayerNormalization Max Mean Min Sum".split())
 HAZARDOUS = HAZARDOUS_IF_EMPTY | frozenset(b"""
     ConvTranspose DepthToSpace RandomNormal RandomNormalLike RandomUniform RandomUniformLike Split

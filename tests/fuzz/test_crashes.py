@@ -55,6 +55,7 @@ def test_a_file_is_what_the_program_writes(name):
 def test_the_operators_that_are_looked_for_are_those_of_the_models_that_are_refused():
     op_types = {onnx.load(file_of(name)).graph.node[0].op_type for name in REFUSED}
     assert sorted(_core.HAZARDOUS) == sorted(name.encode() for name in op_types)
+    assert {name.decode() for name in _core.HAZARDOUS_IF_EMPTY} == set(hazards._NOT_EMPTY)
 
 
 @EACH_REFUSED
