@@ -71,6 +71,12 @@ cdef class CodeOfError:
     cdef int number                           # an OrtErrorCode
 
 
+cdef class Candidate:
+    # A place where the library may be.
+    cdef readonly str path, origin
+    cdef readonly bint binding                # somebody named it: a failure there is final
+
+
 cdef class TypeFacts:
     # What a model declares of one input or output, or of what such a one holds; the fields are those of ValueInfo.
     cdef str name, onnx_type, type

@@ -33,18 +33,23 @@ import _signal  # of which `signal` makes enumerations, which takes time
 import _thread  # of which `threading` makes classes, which takes longer
 import atexit
 import copyreg
+import ctypes
 import errno
+import importlib.util
 import math
 import operator
 import os
+import pickle
 import re
+import reprlib
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy
 
-# The other leaves are imported where they are first needed: together they cost more than all else in `import ortx`.
+# The leaves are imported where they are first needed: together they cost more than all else in `import ortx`.
 
 cnp.import_array()
 
@@ -63,13 +68,8 @@ cdef extern from "numpy/arrayobject.h":
         PyTypeObject* type, PyArray_Descr* dtype, int rank, const cnp.npy_intp* shape, const cnp.npy_intp* strides, void* data,
         int flags, PyObject* source)  # takes the reference to `dtype` over
 
-include "_core.src/errorclass.pxi" # how the classes in errors.py are made
-
-from .errors import (
-    CallError, EpFail, Error, FileError, ForkedSession, InvalidArgument, InvalidProtobuf, InvalidType, LibraryError,
-    NoSuchFile, NotPicklable, NotSupported, OptionError, OptionTypeError, OutOfMemory, ProviderFallbackWarning, RunCancelled,
-    RunTimeout, SessionClosed, code_name, error_from_status, exiting, nearest, shown, type_text, warn)
-
+include "_core.src/errorclass.pxi" # how the classes of errors are made
+include "_core.src/errors.pxi"    # the exceptions, and what messages say of a value
 include "_core.src/seal.pxi"      # classes that only ortx itself makes
 include "_core.src/api.pxi"       # what all parts share: the function table, its version, the count of handles
 include "_core.src/status.pxi"    # check(): the one door for OrtStatus
@@ -77,6 +77,7 @@ include "_core.src/forked.pxi"    # fork: waits for what is half made; in the ch
 include "_core.src/threads.pxi"   # threads that the system may refuse to start
 include "_core.src/heap.pxi"      # trim_memory(): what is free goes back to the system
 include "_core.src/text.pxi"      # names and paths, from Python to C and back
+include "_core.src/search.pxi"    # where the shared library is, and how it is opened
 include "_core.src/library.pxi"   # load_library(): from a shared library to the function table
 include "_core.src/logging.pxi"   # ORT's messages, from any thread to logging.getLogger("ortx")
 include "_core.src/env.pxi"       # OrtEnv: configure(), made once, never released
@@ -125,7 +126,7 @@ include "_core.src/recipe.pxi"    # copy and pickle: a session is what it was ma
 
 # Without this, `Session.__new__(Session)` would make an object whose handle is NULL.
 for private_constructor in (
-        BorrowedMemory, CustomOpLibrary, Feed, IOBinding, LoopCall, LoopInbox, ModelBuffer,
+        BorrowedMemory, Candidate, CustomOpLibrary, Feed, IOBinding, LoopCall, LoopInbox, ModelBuffer,
         NativeSession, Optional, OptionTexts,
         Outputs, PendingRun, RunOptions, Session, Signature, Tensor, TypeFacts, Value):
     hide_new(private_constructor)

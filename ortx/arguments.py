@@ -7,7 +7,7 @@ from numbers import Number
 
 import numpy
 
-from .errors import InvalidArgument, InvalidType, OptionError, OptionTypeError, shown
+from ._core import InvalidArgument, InvalidType, OptionError, OptionTypeError, shown
 
 _NO_NUMBERS = "bcOSUTMm"  # numpy's kinds of elements that are none, or no real ones
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Never, Self
 import numpy
 
 from . import arguments
+from ._core import NotPicklable, NotSupported, OptionTypeError, shown
 from .batchqueue import NEVER, Request, Shared, expire, timed_out, wake_one
-from .errors import NotPicklable, NotSupported, OptionTypeError, shown
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future

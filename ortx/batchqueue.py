@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from .errors import Error, ForkedSession, RunTimeout, SessionClosed, exiting, shown
+from ._core import Error, ForkedSession, RunTimeout, SessionClosed, exiting, shown
 from .threads import thread_refused
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
-from . import errors
-from .errors import NotSupported, OptionError, OptionTypeError, Refusal, nearest, shown
+from ._core import NotSupported, OptionError, OptionTypeError, Refusal, UnknownConfigKeyWarning, nearest, shown, warn
 
 __all__ = [
     "check_run_version",
@@ -266,13 +265,13 @@ def read_session_entries(value: object) -> tuple[tuple[str, str], ...]:
         entries.append((key, _read_text(given_text, key, SESSION_KEYS)))
     for key, _ in entries:  # once it is certain that nothing is refused
         if key in RUN_KEYS:
-            errors.warn(
-                errors.UnknownConfigKeyWarning,
+            warn(
+                UnknownConfigKeyWarning,
                 f"config entry {key!r} concerns runs, not sessions; use RunOptions.add_config_entry",
             )
         elif key in DYNAMIC_KEYS:
-            errors.warn(
-                errors.UnknownConfigKeyWarning,
+            warn(
+                UnknownConfigKeyWarning,
                 f"config entry {key!r} is for a session that exists; use Session.set_ep_dynamic_options",
             )
         elif key not in SESSION_KEYS and not _PROVIDER_OPTION.fullmatch(key):
@@ -325,8 +324,8 @@ def read_run_entry(key: object, value: object) -> tuple[str, str]:
         raise _refused(f"add_config_entry: {'value' if refusal.where else 'key'}", refusal) from None
     if checked_key in SESSION_KEYS or checked_key in OPTION_OF_KEY:
         option = OPTION_OF_KEY.get(checked_key, "config_entries")
-        errors.warn(
-            errors.UnknownConfigKeyWarning,
+        warn(
+            UnknownConfigKeyWarning,
             f"config entry {checked_key!r} concerns sessions, not runs; use the option {option!r} of ortx.session",
         )
     elif checked_key not in RUN_KEYS and not _PROVIDER_OPTION.fullmatch(checked_key):
@@ -438,8 +437,8 @@ def _check_version(known: Key | None, what: str, api_version: int, library_versi
 
 
 def _warn_unknown(key: str, known: Iterable[str]) -> None:
-    errors.warn(
-        errors.UnknownConfigKeyWarning,
+    warn(
+        UnknownConfigKeyWarning,
         f"config entry {shown(key, quote=True)} is unknown{nearest(key, known)} "
         "(it is handed on to ONNX Runtime, which ignores what it does not know)",
     )

@@ -45,7 +45,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .errors import NotSupported, OptionError, OptionTypeError, Refusal, nearest, shown
+from ._core import NotSupported, OptionError, OptionTypeError, Refusal, nearest, shown
 
 __all__ = [
     "FIELDS",

@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Iterator
 
 from . import modelwalk
-from .errors import ExternalDataRefused, shown
+from ._core import ExternalDataRefused, shown
 
 __all__ = ["ALLOWING", "FOLDER_KEY", "check", "folders", "locations"]
 

@@ -7,7 +7,7 @@ import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from .errors import ForkedSession
+from ._core import ForkedSession
 
 if TYPE_CHECKING:
     from ._core import Outputs  # noqa: F401 - the base class names it

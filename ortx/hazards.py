@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterable, Iterator
 
 from . import modelwire
-from .errors import InvalidGraph
+from ._core import InvalidGraph
 
 __all__ = ["check"]
 

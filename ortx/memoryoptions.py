@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from .errors import OptionError, OptionTypeError, Refusal, nearest
+from ._core import OptionError, OptionTypeError, Refusal, nearest
 from .options import choice, integer, path
 
 __all__ = ["devices_of_entry", "matched_files", "read_cpu_arena", "read_external_data", "read_shrinking_devices"]

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from .errors import OptionTypeError, Refusal
+from ._core import OptionTypeError, Refusal
 from .options import choice, integer, path, text
 
 __all__ = ["read_custom_op_libraries", "read_free_dimensions", "read_initializers"]

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy
 
-from ._core import lay_all_but_elements, looked_through
-from .errors import InvalidProtobuf
+from ._core import InvalidProtobuf, lay_all_but_elements, looked_through
 
 if TYPE_CHECKING:
     import mmap

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
-from .errors import OptionError, OptionTypeError, Refusal, nearest, shown
+from ._core import OptionError, OptionTypeError, Refusal, nearest, shown
 
 __all__ = ["RunOptionsTable", "RuntimeConfiguration", "SessionOptions", "read_table"]
 
@@ -33,7 +33,7 @@ class Field:
     Attributes
     ----------
     reader : callable
-        Returns what a user gave as the core wants it, or raises `ortx.errors.Refusal`.
+        Returns what a user gave as the core wants it, or raises `Refusal`.
     default
         What holds otherwise.
     """

@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy
 
 from . import _core, cpus, externalfiles, modelfile, stats
-from .errors import InvalidArgument, InvalidProtobuf, InvalidType, NotSupported, OptionError, SessionClosed, shown
+from ._core import InvalidArgument, InvalidProtobuf, InvalidType, NotSupported, OptionError, SessionClosed, shown
 from .stats import Stats
 
 __all__ = ["SessionPool"]

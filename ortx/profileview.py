@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from .errors import InvalidArgument, NotSupported, shown
+from ._core import InvalidArgument, NotSupported, shown
 from .profilerows import Call, Node, Operator, Span
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
-from .errors import Error, InvalidArgument, InvalidType, NoSuchFile, shown
+from ._core import Error, InvalidArgument, InvalidType, NoSuchFile, shown
 from .profilerows import Call, Node, Operator, Span
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
-from .errors import OptionTypeError, Refusal, nearest, shown
+from ._core import OptionTypeError, Refusal, nearest, shown
 
 __all__ = ["CPU", "Provider", "names", "read_providers"]
 

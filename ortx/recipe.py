@@ -10,7 +10,7 @@ import pickle
 from collections.abc import Mapping
 from typing import Any, Never
 
-from .errors import NotPicklable, shown
+from ._core import NotPicklable, shown
 from .options import SessionOptions, as_table
 
 __all__ = ["Content", "as_given", "as_recipe", "how_to_open_again", "opening_call"]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy
 import numpy.typing
 
-from .errors import InvalidArgument, InvalidType, NotSupported, shown
+from ._core import InvalidArgument, InvalidType, NotSupported, shown
 
 __all__ = ["SparseTensor", "sparse_tensor"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 
-from .errors import Error, OutOfMemory
+from ._core import Error, OutOfMemory
 
 __all__ = ["thread_refused"]
 

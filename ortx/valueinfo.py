@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import type_text
+from ._core import type_text
 
 __all__ = ["ValueInfo"]
 

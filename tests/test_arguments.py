@@ -134,7 +134,7 @@ def test_what_is_no_timeout_is_refused_by_all_in_the_same_words(ways, way):
         assert type(caught.value) is (ortx.InvalidType if name in WRONG_TYPES else ortx.InvalidArgument)
         function, _, words = str(caught.value).partition(": ")
         assert function in ("run", "run_into", "run_with_iobinding", "run_async")
-        got = ortx.errors.shown(value)
+        got = ortx._core.shown(value)
         assert words.startswith(f"timeout: got {got}; expected a number of seconds, at least 0, or None")
 
 
@@ -144,7 +144,7 @@ def test_a_delay_is_read_like_a_timeout(name):
     with pytest.raises(ortx.OptionError) as caught:
         arguments.seconds_option("Batcher", "max_delay", value)
     assert type(caught.value) is (ortx.OptionTypeError if name in WRONG_TYPES else ortx.OptionError)
-    got = ortx.errors.shown(value)
+    got = ortx._core.shown(value)
     assert str(caught.value).startswith(f"Batcher: option 'max_delay': got {got}; expected a number of seconds, at le")
 
 

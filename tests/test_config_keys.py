@@ -21,7 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ortx
-from ortx import config_keys, errors, options
+from ortx import config_keys, options
+from ortx._core import Refusal, UnknownConfigKeyWarning
 from ortx.config_keys import (
     DYNAMIC_KEYS,
     OPTION_OF_KEY,
@@ -32,7 +33,6 @@ from ortx.config_keys import (
     read_dynamic_options,
     read_run_entry,
 )
-from ortx.errors import UnknownConfigKeyWarning
 
 SPINNING = "session.intra_op.allow_spinning"
 PARALLEL_PREPACKING = "session.prepack.enable_parallel"
@@ -588,7 +588,7 @@ for key, value in ast.literal_eval(sys.argv[1]):
 
 def test_the_readers_raise_only_what_their_callers_expect():
     # The reader of an option refuses; the two others are called directly, so they raise what the user sees.
-    with pytest.raises(errors.Refusal):
+    with pytest.raises(Refusal):
         config_keys.read_session_entries(None)
     assert issubclass(ortx.OptionTypeError, ortx.InvalidType)
     assert issubclass(UnknownConfigKeyWarning, UserWarning)

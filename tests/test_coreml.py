@@ -19,8 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ortx import coreml
+from ortx._core import NotSupported, OptionError, OptionTypeError, Refusal
 from ortx.coreml import CoreMLFlag, CoreMLSettings
-from ortx.errors import NotSupported, OptionError, OptionTypeError, Refusal
 
 UNITS = ["all", "cpu_only", "cpu_and_gpu", "cpu_and_neural_engine"]
 BIT_CPU_ONLY, BIT_SUBGRAPH, BIT_ANE, BIT_STATIC, BIT_MLPROGRAM, BIT_GPU = 1, 2, 4, 8, 16, 32

@@ -20,7 +20,7 @@ import models
 import pytest
 
 import ortx
-from ortx import errors
+from ortx import _core
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs the file names and folders of POSIX systems")
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs file names of any bytes, which Linux takes")
@@ -197,16 +197,16 @@ with ortx.session_from_bytes(content) as session:
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC, errno.EMFILE, errno.EIO])
 def test_the_systems_number_of_an_error_is_not_taken_for_a_code_of_onnx_runtime(number):
     # ORT puts it where the code should be: 13 would be "the model requires compilation".
-    error = errors.error_from_status(number, f'open file "model.onnx" failed: {os.strerror(number)}')
+    error = _core.error_from_status(number, f'open file "model.onnx" failed: {os.strerror(number)}')
     assert type(error) is ortx.FileError
     assert isinstance(error, OSError)
     assert (error.errno, error.code) == (number, ortx.ErrorCode.FAIL)
-    loaded = errors.error_from_status(1, f"Load model from model.onnx failed:system error number {number}")
+    loaded = _core.error_from_status(1, f"Load model from model.onnx failed:system error number {number}")
     assert (type(loaded), loaded.errno) == (ortx.FileError, number)
     assert os.strerror(number) in str(loaded)
-    missing = errors.error_from_status(2, f'open file "model.onnx" failed: {os.strerror(errno.ENOENT)}')
+    missing = _core.error_from_status(2, f'open file "model.onnx" failed: {os.strerror(errno.ENOENT)}')
     assert type(missing) is ortx.NoSuchFile
-    assert type(errors.error_from_status(13, "the model requires compilation")) is ortx.ModelRequiresCompilation
+    assert type(_core.error_from_status(13, "the model requires compilation")) is ortx.ModelRequiresCompilation
 
 
 # --- the language

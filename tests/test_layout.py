@@ -23,7 +23,10 @@ MANIFEST = (PACKAGE / "_core.pyx").read_text(encoding="utf-8")
 INCLUDE = re.compile(r'^include "_core\.src/(?P<part>\w+\.pxi)"(?P<rest>.*)$', re.MULTILINE)
 INCLUDED = [match["part"] for match in INCLUDE.finditer(MANIFEST)]
 
-# Every leaf and what it may import of ours.
+# What every module may import of the core: the exceptions, and how messages are worded.
+ERRORS = set(re.findall(r"(?m)^(?:class|def) (\w+)", (PARTS / "errors.pxi").read_text(encoding="utf-8")))
+
+# Every leaf and what it may import of ours; "errors" is the above, "_core" anything else of the core.
 LEAVES = {
     "arguments": {"errors"},
     "batcher": {
@@ -36,7 +39,6 @@ LEAVES = {
     "batchqueue": {"errors", "threads", "_core"},
     "cpus": set(),
     "errorcodes": set(),
-    "errors": {"errorcodes", "_core"},  # of the core what makes its classes
     "futures": {"errors", "_core"},  # of the core its types only
     "externalfiles": {"errors", "modelwalk"},
     "hazards": {"errors", "modelwire"},
@@ -45,7 +47,6 @@ LEAVES = {
     "modelwire": set(),
     "modelwriter": set(),
     "threads": {"errors"},
-    "library": {"errors"},
     "libraryinfo": set(),
     "options": {"errors", "config_keys", "coreml", "presets", "providers"},
     "presets": set(),
@@ -79,12 +80,17 @@ def imports_of_ours(file: Path) -> set[str]:
     """Return the modules of ortx that a Python file imports, anywhere in it."""
     modules = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            modules |= {node.module.split(".")[0]} if node.module else {alias.name for alias in node.names}
+        if not isinstance(node, (ast.Import, ast.ImportFrom)):
+            continue
+        names = {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom) and node.level and node.module == "_core":
+            modules |= {"errors" if name in ERRORS else "_core" for name in names}
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            modules |= {node.module.split(".")[0]} if node.module else names
         elif isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "ortx":
-            modules |= {node.module} if node.module != "ortx" else {alias.name for alias in node.names}
-        elif isinstance(node, ast.Import):
-            modules |= {alias.name for alias in node.names if alias.name.split(".")[0] == "ortx"}
+            modules |= {node.module} if node.module != "ortx" else names
+        else:
+            modules |= {name for name in names if name.split(".")[0] == "ortx"}
     return modules
 
 
@@ -99,11 +105,11 @@ def test_a_leaf_imports_only_what_lies_below_it(leaf):
 
 @pytest.mark.parametrize("module", ABOVE)
 def test_a_module_above_the_core_imports_only_that_and_its_leaves(module):
-    assert imports_of_ours(PACKAGE / f"{module}.py") <= {"_core", *ABOVE[module]}
+    assert imports_of_ours(PACKAGE / f"{module}.py") <= {"_core", "errors", *ABOVE[module]}
 
 
 def test_the_package_imports_only_the_core_and_what_is_around_it():
-    assert imports_of_ours(PACKAGE / "__init__.py") <= {"_core", *LEAVES, *ABOVE}
+    assert imports_of_ours(PACKAGE / "__init__.py") <= {"_core", "errors", *LEAVES, *ABOVE}
 
 
 def test_the_package_holds_public_names_and_nothing_else():
@@ -141,14 +147,14 @@ print(json.dumps([sorted(with_numpy - before), sorted(set(sys.modules) - with_nu
     of_numpy, of_ortx = json.loads(done.stdout)
     assert "logging" not in {*of_numpy, *of_ortx}
     # The other leaves are imported where they are first needed.
-    assert {name for name in of_ortx if name.split(".")[0] == "ortx"} == {"ortx", "ortx._core", "ortx.errors"}
+    assert {name for name in of_ortx if name.split(".")[0] == "ortx"} == {"ortx", "ortx._core"}
     foreign = {name.split(".")[0] for name in of_ortx} - sys.stdlib_module_names - {"ortx"}
     # Cython makes these two when an extension module is initialised; they are no files.
     assert {name for name in foreign if not re.fullmatch(r"cython_runtime|_cython_\w+", name)} == set()
 
 
 # Each module is a fifth of a millisecond of each process: those that look closer are imported where they are needed.
-OF_A_FIRST_SESSION = {"_core", "errors", "library", "options"}
+OF_A_FIRST_SESSION = {"_core", "options"}
 
 
 @pytest.mark.parametrize(
@@ -307,7 +313,7 @@ def code_of(text: str) -> str:
 CODE = {part: code_of((PARTS / part).read_text(encoding="utf-8")) for part in INCLUDED}
 
 DEFINITION = re.compile(
-    r"^(?:cdef|cpdef|def)\s+(?:class\s+(?P<class>\w+)|[^=\n]*?(?P<function>\w+)\s*\()", re.MULTILINE
+    r"^(?:(?:cdef\s+)?class\s+(?P<class>\w+)|(?:cdef|cpdef|def)\s+[^=\n]*?(?P<function>\w+)\s*\()", re.MULTILINE
 )
 
 
@@ -325,7 +331,7 @@ def calls_in(code: str) -> Iterator[tuple[str, int]]:
     """Yield the name and the line of everything that is called by a plain name; what is defined is not called."""
     for match in re.finditer(r"(?<![\w.])(?P<name>\w+)\s*\(", code):
         line_start = code.rfind("\n", 0, match.start()) + 1
-        if not re.match(r"\s*(cdef|cpdef|def|ctypedef)\b(?!.*=)", code[line_start : match.start()]):
+        if not re.match(r"\s*(cdef|cpdef|def|class|ctypedef)\b(?!.*=)", code[line_start : match.start()]):
             yield match["name"], code.count("\n", 0, match.start()) + 1
 
 
@@ -337,11 +343,13 @@ def test_code_is_told_from_text_and_definitions_from_calls():
         "    return second(f\"{third(a)!r} isn't never()\", 'never()')\n"
         "cdef inline const char* fourth(int* a) noexcept nogil:\n"
         "    cdef int x = fifth(a)\n"
+        "class Error(RuntimeError):\n"
+        "    pass\n"
         "cdef class Sixth:\n"
         "    cdef int method(self):\n"
         "        self.method()\n"
     )
-    assert definitions_of(code) == {"first", "fourth", "Sixth"}
+    assert definitions_of(code) == {"first", "fourth", "Error", "Sixth"}
     assert list(calls_in(code)) == [("second", 4), ("third", 4), ("fifth", 6)]
 
 

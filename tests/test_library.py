@@ -1,4 +1,4 @@
-"""Where ONNX Runtime is looked for, what is refused, and what loading it does not do (`library.py`, `api.pxi`).
+"""Where ONNX Runtime is looked for, what is refused, and what loading it does not do (`search.pxi`, `library.pxi`).
 
 A process loads one library and keeps it, so almost every test asks an interpreter of its own. Most use a stub: a
 library that has the C interface of any version one likes, and that says on stderr what `GetApi` was asked for.
@@ -65,7 +65,7 @@ const OrtApiBase* OrtGetApiBase(void) {
 # What every child begins with.
 PROLOGUE = """
 import dataclasses, json, os, sys
-import ortx, ortx.library
+import ortx
 
 def attempt(function, *arguments):
     try:
@@ -83,7 +83,7 @@ arguments = sys.argv[1:]
 """
 
 NO_PACKAGE = 'sys.modules["onnxruntime"] = None\n'
-NO_SYSTEM = 'ortx.library._SYSTEM_NAMES = ("libortx_test_has_no_such_library.so",)\n'
+NO_SYSTEM = 'ortx._core._SYSTEM_NAMES = ("libortx_test_has_no_such_library.so",)\n'
 
 RUN_A_MODEL = """
 import numpy

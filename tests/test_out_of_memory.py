@@ -16,7 +16,7 @@ import pytest
 from onnx import helper
 
 import ortx
-from ortx import errors
+from ortx import _core
 
 needs_limits = pytest.mark.skipif(
     sys.platform != "linux", reason="needs RLIMIT_AS as Linux keeps it, and /proc/self/statm"
@@ -204,7 +204,7 @@ tell([limited(8, lambda: session.run([columns]))])
     ],
 )
 def test_however_it_is_put_a_lack_of_memory_is_one_class(code, message):
-    error = errors.error_from_status(code, message)
+    error = _core.error_from_status(code, message)
     assert type(error) is ortx.OutOfMemory
     assert isinstance(error, MemoryError)
     assert str(error).startswith(message)
@@ -213,7 +213,7 @@ def test_however_it_is_put_a_lack_of_memory_is_one_class(code, message):
 
 @pytest.mark.parametrize("code", [2, 7, 10])
 def test_words_of_the_caller_are_not_taken_for_a_lack_of_memory(code):
-    assert type(errors.error_from_status(code, "Invalid input name: out of memory")) is not ortx.OutOfMemory
+    assert type(_core.error_from_status(code, "Invalid input name: out of memory")) is not ortx.OutOfMemory
 
 
 # --- threads

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ortx import providers
-from ortx.errors import OptionError, OptionTypeError, Refusal
+from ortx._core import OptionError, OptionTypeError, Refusal
 from ortx.providers import CPU, Provider, read_providers
 
 # ONNX Runtime's own names: what the generic append takes and the full name of the same provider.

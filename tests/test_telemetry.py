@@ -147,8 +147,8 @@ needs_official = pytest.mark.skipif(
 @needs_official
 def test_a_library_that_somebody_else_has_loaded_already_is_silenced_as_well(live, home):
     *states, _ = live("""
-import ctypes, ortx.library
-for candidate in ortx.library.candidates(None):
+import ctypes, ortx
+for candidate in ortx._core.candidates(None):
     library = ctypes.CDLL(candidate.path)
     break
 states = [state()]

@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, NoneType
 
 from ortx import _core
 
@@ -25,8 +25,9 @@ STUBS = Path(__file__).parents[1] / "ortx" / "_core.pyi"
 HEADER = '''"""Types of the compiled core. Written by tools/make_stubs.py; do not edit."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from pickle import PicklingError
 from types import TracebackType
 from typing import Any, Never, Self, final
 
@@ -77,13 +78,23 @@ def signature(function: object) -> str:
     """Return a function's signature with its annotations as they stand in the source."""
     shown = inspect.signature(function)  # type: ignore[arg-type]
     parameters = [
-        parameter.replace(annotation="Any") if bare(parameter) else parameter for parameter in shown.parameters.values()
+        parameter.replace(
+            annotation="Any" if bare(parameter) else parameter.annotation,
+            default=parameter.default if is_plain(parameter.default) else ...,
+        )
+        for parameter in shown.parameters.values()
     ]
-    return str(shown.replace(parameters=parameters)).replace("'", "").replace(": Any = None", "=None")
+    text = str(shown.replace(parameters=parameters)).replace("Ellipsis", "...")
+    return text.replace("'", "").replace(": Any = None", "=None")
 
 
 def word(function: object) -> str:
     return "async def" if inspect.iscoroutinefunction(function) else "def"
+
+
+def is_plain(default: object) -> bool:
+    """Return whether a default can stand in the stubs as it is; another, which is no constant, is written as dots."""
+    return default is inspect.Parameter.empty or isinstance(default, (NoneType, bool, int, tuple))
 
 
 def bare(parameter: inspect.Parameter) -> bool:
@@ -97,6 +108,15 @@ def class_lines(class_: type) -> Iterator[str]:
     yield from members or ["    ..."]
 
 
+def exception_lines(class_: type[BaseException]) -> Iterator[str]:
+    """Yield a class of errors, which Python code makes and derives from as it likes."""
+    yield f"class {class_.__name__}({', '.join(base.__name__ for base in class_.__bases__)}):"
+    fields = [f"    {name}: {annotation}" for name, annotation in vars(class_).get("__annotations__", {}).items()]
+    methods = [(name, member) for name, member in vars(class_).items() if callable(member)]
+    members = [*fields, *(f"    def {name}{signature(member)}: ..." for name, member in methods)]
+    yield from members or ["    ..."]
+
+
 def member_lines(class_: type) -> Iterator[str]:
     for name, member in vars(class_).items():
         if name == "__init__" and class_ in PUBLIC_CLASSES:
@@ -107,7 +127,7 @@ def member_lines(class_: type) -> Iterator[str]:
             continue
         elif inspect.isgetsetdescriptor(member):
             first_line = (member.__doc__ or "").partition("\n")[0]
-            annotation = first_line.removeprefix(f"{name}: ")
+            annotation = first_line.removeprefix(f"{name}: ") or "Any"  # of a plain field Cython says nothing
             yield "    @property"
             yield f"    def {name}(self) -> {annotation}: ..."
             if settable(name, class_):
@@ -139,10 +159,12 @@ def stub_lines(module: ModuleType) -> Iterator[str]:
     yield HEADER
     yield from (f"{name}: {annotation}" for name, annotation in CONSTANTS.items())
     for name, member in sorted(vars(module).items()):
-        ours = getattr(member, "__module__", None) == module.__name__
+        ours = getattr(member, "__module__", None) in (module.__name__, "ortx")  # the latter of public errors
         if name.startswith("__") or not ours:
             continue
-        if inspect.isclass(member):
+        if inspect.isclass(member) and issubclass(member, BaseException):
+            yield from exception_lines(member)
+        elif inspect.isclass(member):
             yield from class_lines(member)
         elif callable(member):
             yield f"{word(member)} {name}{signature(member)}: ..."

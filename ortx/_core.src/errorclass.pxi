@@ -1,4 +1,4 @@
-# How `errors.py` makes its classes. `type` looks for a hundred methods in all ancestors of each, which takes 10 us a
+# How the classes of errors are made. `type` looks for a hundred methods in all ancestors of each, which takes 10 us a
 # class, and half a millisecond of every process that imports ortx. Made of a PyType_Spec, a class inherits them all at
 # once, and is told of its own.
 
@@ -30,8 +30,8 @@ cdef class CodeOfError:
 
 
 def error_class(name: str, bases: tuple[type, ...], namespace: dict[str, object]) -> type:
-    """Make a class of errors; a metaclass. Methods may not use `super`; the number `code` becomes an `ErrorCode`."""
-    cdef bytes full_name = f"{namespace['__module__']}.{name}".encode()
+    """Make a public class of errors; a metaclass. Methods may not use `super`; `code` becomes an `ErrorCode`."""
+    cdef bytes full_name = f"ortx.{name}".encode()
     cdef PyType_Slot none = PyType_Slot(0, NULL)
     cdef PyType_Spec spec = PyType_Spec(full_name, 0, 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, &none)
     cdef CodeOfError code

@@ -80,16 +80,17 @@ cdef bint same_file(first, second) except -1:
         return False
 
 
-cdef int open_api(path) except -1:
+cdef int open_api(str path) except -1:
     global api, api_version, library_minor, library_version, loaded_from
     cdef const OrtApiBase* base
     cdef const OrtApi* table
+    cdef Candidate candidate
+    cdef uintptr_t address
     cdef uint32_t version
-    from . import library
-    candidate, address = library.open_first(path)
-    base = (<OrtGetApiBaseFunction><uintptr_t>address)()
+    candidate, address = open_first(path)
+    base = (<OrtGetApiBaseFunction>address)()
     runtime_version = base.GetVersionString().decode("utf-8", "replace")
-    version = library.api_version_of(runtime_version, ORTX_API_VERSION, ORTX_OLDEST_API_VERSION, candidate)
+    version = api_version_of(runtime_version, candidate)
     if not current_configuration().telemetry:
         # ORT reads it when the first environment is made, and starts a thread unless it is set.
         os.environ["ORT_DISABLE_TELEMETRY"] = "1"

@@ -89,10 +89,11 @@ cdef int require_neural_engine(table) except -1:
 
 cdef int append_coreml_by_flags(OrtSessionOptions* native, provider, table) except -1:
     """Append CoreML in ONNX Runtime 1.20, which knows it by a function of its own only."""
-    from . import coreml, library, options
+    from . import coreml, options
     cdef uint32_t flags
     cdef AppendCoreMLFunction append
-    cdef uintptr_t address = library.address_of(loaded_from.path, "OrtSessionOptionsAppendExecutionProvider_CoreML")
+    cdef uintptr_t address = address_in(
+        ctypes.CDLL(loaded_from.path), "OrtSessionOptionsAppendExecutionProvider_CoreML")
     if address == 0:
         raise NotSupported(f"{loaded_from.path!r} was built without CoreML")
     flags = coreml.flags(coreml.resolve(options.coreml_options(table)), dict(provider.options))

@@ -1,61 +1,8 @@
-"""The exceptions of ortx: one root, one class per ``OrtErrorCode``, and those that ortx raises before ORT is asked.
-
-Every class also derives from the built-in exception that fits, so ``except FileNotFoundError`` does what it says.
-"""
-
-from __future__ import annotations
-
-import errno
-import os
-import pickle
-import re
-import reprlib
-import sys
-import warnings
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    error_class = type
-else:
-    from ._core import error_class
-
-__all__ = [
-    "CallError",
-    "DeviceReset",
-    "EngineError",
-    "EpFail",
-    "Error",
-    "ExternalDataRefused",
-    "Fail",
-    "FileError",
-    "ForkedSession",
-    "InvalidArgument",
-    "InvalidGraph",
-    "InvalidProtobuf",
-    "InvalidType",
-    "LibraryError",
-    "LibraryNotFound",
-    "LibraryTooOld",
-    "ModelLoadCanceled",
-    "ModelLoaded",
-    "ModelRequiresCompilation",
-    "NoModel",
-    "NoSuchFile",
-    "NotFound",
-    "NotPicklable",
-    "NotSupported",
-    "OptionError",
-    "OptionTypeError",
-    "OutOfMemory",
-    "ProviderFallbackWarning",
-    "RunCancelled",
-    "RunTimeout",
-    "RuntimeException",
-    "SessionClosed",
-    "UnknownConfigKeyWarning",
-]
-
+# The exceptions of ortx: one root, one class per OrtErrorCode, and those that ortx raises before ORT is asked; and how
+# messages name what came and what was expected.
+#
+# Every class also derives from the built-in exception that fits, so `except FileNotFoundError` does what it says. They
+# stand in the core, since it needs them to say what is wrong where the process can open no more files.
 
 class Error(RuntimeError, metaclass=error_class):
     """The root of everything that ortx raises.
@@ -259,29 +206,24 @@ class UnknownConfigKeyWarning(UserWarning, metaclass=error_class):
     """A config entry has a key that ortx does not know; it was handed on to ONNX Runtime."""
 
 
-_CLASS_OF_CODE: dict[int, type[Error]] = dict(
-    enumerate(
-        (Fail, InvalidArgument, NoSuchFile, NoModel, EngineError, RuntimeException, InvalidProtobuf, ModelLoaded,
-         NotSupported, InvalidGraph, EpFail, ModelLoadCanceled, ModelRequiresCompilation, NotFound, DeviceReset),
-        start=1,
-    )
-)  # fmt: skip
-
+cdef dict CLASS_OF_CODE = dict(enumerate(
+    (Fail, InvalidArgument, NoSuchFile, NoModel, EngineError, RuntimeException, InvalidProtobuf, ModelLoaded,
+     NotSupported, InvalidGraph, EpFail, ModelLoadCanceled, ModelRequiresCompilation, NotFound, DeviceReset), start=1))
 
 # How ONNX Runtime says that a run was terminated; a node with a graph inside adds words of its own, and its code.
-_TERMINATED = "terminate flag being set"
+cdef str TERMINATED = "terminate flag being set"
 
 # How C++, the arenas of ONNX Runtime, the system and CUDA say that there is no memory, and the codes it comes with.
-_NO_MEMORY = (
+cdef str NO_MEMORY = (
     r"(?i)std::bad_alloc|bad allocation|failed to allocate memory|cannot allocate memory|out of memory"
     r"|is smaller than requested bytes of|available memory of \d+ is smaller than requested"
 )
-_SYSTEM_ERROR = r"system error number (\d+)"
-_CODES_OF_NO_MEMORY = (1, 5, 6, 11)  # FAIL, ENGINE_ERROR, RUNTIME_EXCEPTION, EP_FAIL
+cdef str SYSTEM_ERROR = r"system error number (\d+)"
+cdef tuple CODES_OF_NO_MEMORY = (1, 5, 6, 11)  # FAIL, ENGINE_ERROR, RUNTIME_EXCEPTION, EP_FAIL
 
 # That a run cannot shrink an arena; the two texts are of different versions.
-_NO_ARENA = ("memory arena shrink list", "is not an arena based allocator")
-_NO_ARENA_HINT = (
+cdef str NO_ARENA = "memory arena shrink list|is not an arena based allocator"
+cdef str NO_ARENA_HINT = (
     " (the run option 'shrink_memory_arena' names a device where this session has no arena: leave it out, or open the "
     "session with enable_cpu_mem_arena=True)"
 )
@@ -289,15 +231,15 @@ _NO_ARENA_HINT = (
 
 def error_from_status(code: int, message: str) -> Error:
     """Make the exception for an ``OrtStatus``; a code that is newer than ortx gives a plain `Error`."""
-    if number := _number_of_system_error(code, message):
-        return _system_error(number, message)
-    class_ = _CLASS_OF_CODE.get(code, Error)
-    if _TERMINATED in message:
+    if number := number_of_system_error(code, message):
+        return system_error(number, message)
+    class_ = CLASS_OF_CODE.get(code, Error)
+    if TERMINATED in message:
         class_ = RunCancelled
-    elif code in _CODES_OF_NO_MEMORY and re.search(_NO_MEMORY, message):
+    elif code in CODES_OF_NO_MEMORY and re.search(NO_MEMORY, message):
         class_ = OutOfMemory
-    elif any(words in message for words in _NO_ARENA):
-        message += _NO_ARENA_HINT
+    elif re.search(NO_ARENA, message):
+        message += NO_ARENA_HINT
     error = class_(message)
     if error.code != code:
         error.code = code
@@ -307,21 +249,20 @@ def error_from_status(code: int, message: str) -> Error:
 def code_name(code: int) -> str:
     """Return the name of an ``OrtErrorCode``; of one that is newer than ortx, its number."""
     from .errorcodes import ErrorCode
-
     try:
         return ErrorCode(code).name
     except ValueError:
         return str(int(code))
 
 
-def _number_of_system_error(code: int, message: str) -> int:
+cdef int number_of_system_error(int code, str message) except? -1:
     """Return the system's number of an error with a file, or 0. It may stand where the ``OrtErrorCode`` should be."""
-    if match := re.search(_SYSTEM_ERROR, message):
+    if match := re.search(SYSTEM_ERROR, message):
         return int(match[1])
     return code if ' file "' in message and message.endswith(f": {os.strerror(code)}") else 0
 
 
-def _system_error(number: int, message: str) -> Error:
+cdef object system_error(int number, str message):
     reason = os.strerror(number)
     text = message if message.endswith(reason) else f"{message} ({reason})"
     if number == errno.ENOENT:
@@ -353,7 +294,7 @@ def warn(category: type[Warning], message: str) -> None:
     warnings.warn(message, category, stacklevel=level)
 
 
-class Refusal(Exception, metaclass=error_class):
+class Refusal(Exception):
     """What a reader of an option says about a value that it does not take; `options.read_table` adds the option.
 
     Parameters
@@ -369,6 +310,12 @@ class Refusal(Exception, metaclass=error_class):
     hint
         Added at the end, such as what `nearest` returns.
     """
+
+    expected: str
+    error: type[OptionError]
+    where: str
+    got: object
+    hint: str
 
     _WHOLE = object()
 
