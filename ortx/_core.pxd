@@ -237,7 +237,7 @@ cdef class NativeSession:
     cdef dict initializers          # name -> the array that the session reads in place of the model's
     cdef dict external_data         # file -> memoryview of the buffer that the session reads; None: it has read them
     cdef ModelBuffer model_buffer   # in which the session reads its weights; None: it looks at no buffer any more
-    cdef object table               # options.SessionOptions in effect
+    cdef object table               # options.SessionOptions that it was opened with
     cdef tuple zip_maps             # modelfile.ZipMap: nodes that the native model lacks, and ortx stands in for
     cdef tuple provider_names       # the CPU last
     cdef bint may_be_brief          # its runs are timed, and keep the GIL if they are short
@@ -277,7 +277,9 @@ cdef class Session:
     cdef Signature outputs
     cdef int allocates_small        # one of the three
     cdef Signature passed_through   # the inputs again, if the model names one of them as an output; else None
-    cdef object table               # the native session's, also once it is closed
+    cdef object table               # the native session's, or those in effect; also once it is closed
+    cdef bint table_is_in_effect    # see `table_in_effect`
+    cdef int log_severity_level     # of the process, when the session was opened
     cdef object given               # options.SessionOptions as they were read, for copies
     cdef tuple provider_names       # the native session's, also once it is closed
     cdef dict zip_maps              # output name -> how to make it of the native one; None: all are native

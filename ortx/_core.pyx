@@ -111,6 +111,7 @@ include "_core.src/serial.pxi"    # one run at a time, for providers that cannot
 include "_core.src/walk.pxi"      # the way through a model's messages, to what few models have
 include "_core.src/predict.pxi"   # what a model's operators tell of its runs
 include "_core.src/pace.pxi"      # how long runs take, and which of them keep the GIL
+include "_core.src/table.pxi"     # a session's table of options: while it is opened, and in effect
 include "_core.src/native.pxi"    # OrtSession: made of a model and options, and made anew
 include "_core.src/workers.pxi"   # the queue of a session's runs, and the threads that run them
 include "_core.src/stats.pxi"     # Session.stats(): what a session has done; and the run that is counted

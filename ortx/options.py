@@ -329,7 +329,8 @@ def read_session_options(
         options = options.replace(**filled)
     if options.provider and options.providers and options.provider != options.providers:
         raise OptionError(f"{function}: options 'provider' and 'providers' are two names for one thing; give one")
-    options = options.replace(providers=options.providers or options.provider, provider=())
+    if options.provider:
+        options = options.replace(providers=options.provider, provider=())
     if options.use_env_allocators and not options.enable_cpu_mem_arena:
         raise OptionError(
             f"{function}: options 'use_env_allocators' and enable_cpu_mem_arena=False contradict each other"
@@ -367,60 +368,3 @@ def _with_coreml_options(function: str, options: SessionOptions, fields: Mapping
             for provider in options.providers
         ),
     )
-
-
-def effective(
-    options: SessionOptions,
-    provider_names: Collection[str],
-    *,
-    intra_op_num_threads: int,
-    inter_op_num_threads: int,
-    session_log_severity_level: int,
-) -> SessionOptions:
-    """Return the options of a session that is open: with what it really runs on, and with what 0 and None stand for."""
-    concurrent_runs = options.concurrent_runs
-    used = tuple(provider for provider in options.providers if provider.name in provider_names)
-    unused: dict[str, Any] = dict.fromkeys(coreml_options(options))
-    if unused and not any(provider.name == "CoreMLExecutionProvider" for provider in used):
-        options = options.replace(**unused)
-    if concurrent_runs is None:
-        concurrent_runs = not used or _may_run_concurrently(used)
-    return options.replace(
-        providers=used,
-        concurrent_runs=concurrent_runs,
-        intra_op_num_threads=intra_op_num_threads,
-        inter_op_num_threads=inter_op_num_threads,
-        session_log_severity_level=session_log_severity_level,
-    )
-
-
-def _may_run_concurrently(used: tuple[Any, ...]) -> bool:
-    from . import providers
-
-    return providers.may_run_concurrently(used)
-
-
-def with_cpu(options: SessionOptions) -> SessionOptions:
-    """Return options that list the CPU provider, too, which every session has."""
-    from . import providers
-
-    listed = options.providers
-    return options if providers.CPU in listed else options.replace(providers=(*listed, providers.CPU))
-
-
-def as_table(options: SessionOptions) -> dict[str, object]:
-    """Return session options in a user's words: what `read_session_options` would read as `options`."""
-    names = (name for name in options.fields if name != "provider")
-    return {name: getattr(options, name) for name in names} | {
-        "providers": [
-            (provider.name, dict(provider.options)) if provider.options else provider.name
-            for provider in options.providers
-        ],
-        "free_dimension_overrides": [
-            {"by": by, "key": key, "value": size} for by, key, size in options.free_dimension_overrides
-        ],
-        "config_entries": dict(options.config_entries),
-        "custom_op_libraries": list(options.custom_op_libraries),
-        "initializers": dict(options.initializers),
-        "external_data": dict(options.external_data),
-    }

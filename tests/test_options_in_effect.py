@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ortx
-from ortx import cpus, options
+from ortx import cpus, options, options_in_effect
 
 X = np.array([[1, 2]], np.float32)
 CPU, AZURE, COREML = "CPUExecutionProvider", "AzureExecutionProvider", "CoreMLExecutionProvider"
@@ -248,13 +248,15 @@ def test_an_option_of_a_provider_that_is_used_is_in_effect(place, name, example)
     value, _ = example(place)
     read = options.read_session_options("ortx.session", {"providers": "coreml", name: value}, {})
     resolved = {"intra_op_num_threads": 1, "inter_op_num_threads": 1, "session_log_severity_level": 2}
-    said = options.as_table(options.with_cpu(options.effective(read, (COREML, CPU), **resolved)))
+    said = options_in_effect.as_table(
+        options_in_effect.with_cpu(options_in_effect.effective(read, (COREML, CPU), **resolved))
+    )
     assert said[name] == value
     assert [name for name, value in said.items() if is_coreml(name) and value is not None] == [name]
     provider, cpu = said["providers"]
     assert (provider if isinstance(provider, str) else provider[0], cpu) == (COREML, CPU)
     again = options.read_session_options("ortx.session", said, {})
-    assert options.as_table(options.effective(again, (COREML, CPU), **resolved)) == said
+    assert options_in_effect.as_table(options_in_effect.effective(again, (COREML, CPU), **resolved)) == said
 
 
 # --- what is resolved
@@ -323,8 +325,11 @@ for options in ({}, {"session_log_severity_level": 1}, {"session_log_severity_le
     assert again.options() == session.options()
     again.close()
     session.close()
+with ortx.session(sys.argv[1]) as unasked:
+    pass
 ortx.configure(log_severity_level=4)
-severities.append(session.options()["session_log_severity_level"])  # what it was opened with
+# What they were opened with, whether anybody has asked before or not.
+severities += [each.options()["session_log_severity_level"] for each in (session, unasked)]
 severities.append(ortx.session(sys.argv[1]).options()["session_log_severity_level"])
 print(json.dumps(severities))
 """
@@ -334,7 +339,7 @@ print(json.dumps(severities))
 def test_the_severity_is_that_of_configure_if_it_was_left_open(run_python, model, severity):
     done = run_python(SEVERITY, model, severity)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == [severity, 1, severity, severity, 4]
+    assert json.loads(done.stdout) == [severity, 1, severity, severity, severity, 4]
 
 
 @without_coreml

@@ -116,11 +116,11 @@ cdef NativeSession open_native(str function, table, str source, str path, ModelB
     session.may_be_brief = table.brief_runs_keep_gil and is_predictable and is_all_of_ort
     session.has_constant_shapes = is_shaped_by_shapes and is_all_of_ort
     session.provider_names = (*appended, "CPUExecutionProvider")
-    session.table = effective_options(table, session.provider_names, libraries)
+    session.table = without_what_was_for_opening(table, libraries)
     session.is_large = is_large
     if table.use_env_allocators:
         require_room_in_arena(function, session)
-    if not session.table.concurrent_runs:
+    if not runs_concurrently(table, appended):
         session.run_lock = make_run_lock()
         session.may_be_brief = False  # it may wait
     return session
@@ -163,60 +163,6 @@ cdef NativeSession create_native(
         live_handles.session_options -= 1
         api.ReleaseSessionOptions(native)
     return session
-
-
-cdef object with_threads(table):
-    """Return the options with each number of threads that a session starts with in place of a 0."""
-    if table.intra_op_num_threads and (table.inter_op_num_threads or table.execution_mode != "parallel"):
-        return table  # to count the CPUs takes half as long as to import ortx
-    return with_all_numbers(table)
-
-
-cdef object with_all_numbers(table):
-    """Return the options with numbers of threads in place of 0, the same table if there is none."""
-    if table.intra_op_num_threads and table.inter_op_num_threads and table.max_concurrency:
-        return table
-    count = threads_or_default(0)
-    intra = table.intra_op_num_threads or count
-    of_a_run = intra
-    if table.disable_per_session_threads:
-        of_a_run = current_configuration().global_intra_op_num_threads or count
-    return table.replace(
-        intra_op_num_threads=intra, inter_op_num_threads=table.inter_op_num_threads or count,
-        max_concurrency=table.max_concurrency or max(1, count // of_a_run))
-
-
-cdef object complete_table(Session session):
-    """Return a session's options with the numbers that nothing needed when it was opened."""
-    table = session.table
-    complete = with_all_numbers(table)
-    if session.table is table:  # not opened anew meanwhile
-        session.table = complete
-    return complete
-
-
-cdef object effective_options(table, tuple provider_names, tuple libraries):
-    """Return the options of a session that could be opened: what it really runs with."""
-    from . import options
-    intra, inter = table.intra_op_num_threads, table.inter_op_num_threads
-    process = current_configuration()
-    if table.disable_per_session_threads:
-        intra = threads_or_default(process.global_intra_op_num_threads)
-        inter = threads_or_default(process.global_inter_op_num_threads)
-    severity = table.session_log_severity_level
-    if not table.keep_model and not is_read_in_place(table):
-        table = table.replace(external_data=())  # nothing of it is needed any more
-    return options.effective(
-        table.replace(custom_op_libraries=libraries), provider_names,
-        intra_op_num_threads=intra, inter_op_num_threads=inter,
-        session_log_severity_level=process.log_severity_level if severity is None else severity)
-
-
-cdef object without_weights(table):
-    """Return the options of a closed session: they are no reason to keep weights in memory."""
-    if not table.initializers and table.prepacked_weights is None and not table.external_data:
-        return table
-    return table.replace(initializers=(), prepacked_weights=None, external_data=())
 
 
 cdef int check_content(
@@ -350,7 +296,7 @@ cdef int add_custom_op_library(Session session, path_or_library) except -1:
     check_library_file(f"{function}: path_or_library", path)
     while True:
         session.opened()
-        table, dynamic_options = session.table, session.dynamic_options
+        table, dynamic_options = table_in_effect(session), session.dynamic_options
         libraries = unique_libraries(function, (*table.custom_op_libraries, path))
         if libraries == table.custom_op_libraries:
             return 0

@@ -52,7 +52,7 @@ cdef RunQueue* session_queue(Session session) except NULL:
         abandon_queue(session.queue)
         session.queue = NULL
     if session.queue == NULL:
-        table = complete_table(session)
+        table = table_in_effect(session)
         session.queue = make_queue(table.max_concurrency, table.max_queued_runs)
         session.pending_runs = set()
     return session.queue

@@ -331,8 +331,8 @@ cdef class Session:
         Numbers of threads are real ones, providers are those of `providers` with their options, and what was left to
         its default is there. The result is a new dictionary, which `ortx.session` takes.
         """
-        from . import options
-        return options.as_table(options.with_cpu(complete_table(self)))
+        from . import options_in_effect
+        return options_in_effect.as_table(options_in_effect.with_cpu(table_in_effect(self)))
 
     def stats(self) -> Stats:
         """Return what the session has done since it was opened, in whatever way it was run, as a `Stats`.
@@ -429,6 +429,8 @@ cdef class Session:
 
     cdef int adopt(self, NativeSession native) except -1:
         """Use another native session, with its options, from the next call on."""
+        self.table_is_in_effect = False  # before there is another one
+        self.log_severity_level = current_configuration().log_severity_level
         self.table, self.provider_names = native.table, native.provider_names
         self.generation += 1
         forget_both(&self.pace, &self.other_pace)
