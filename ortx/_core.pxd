@@ -10,7 +10,6 @@ from ortx.capi cimport *
 
 
 cdef struct KeptValue
-
 cdef struct Slot:
     # What the call path needs to know of one input or output.
     const char* name                          # UTF-8; belongs to Signature.encoded_names
@@ -44,8 +43,6 @@ cdef enum:                          # who allocates the small outputs of a sessi
 
 cdef enum:
     FEW_BUFFERS = 8     # so many are compared each with each
-
-cdef enum:
     FRAME_SLOTS = 16    # so many inputs plus outputs need no heap block
 
 cdef struct Frame:
@@ -75,6 +72,10 @@ cdef class Candidate:
     # A place where the library may be.
     cdef readonly str path, origin
     cdef readonly bint binding                # somebody named it: a failure there is final
+
+
+cdef class Field:
+    cdef readonly object reader, default
 
 
 cdef class TypeFacts:
@@ -237,7 +238,7 @@ cdef class NativeSession:
     cdef dict initializers          # name -> the array that the session reads in place of the model's
     cdef dict external_data         # file -> memoryview of the buffer that the session reads; None: it has read them
     cdef ModelBuffer model_buffer   # in which the session reads its weights; None: it looks at no buffer any more
-    cdef object table               # options.SessionOptions that it was opened with
+    cdef object table               # SessionOptions that it was opened with
     cdef tuple zip_maps             # modelfile.ZipMap: nodes that the native model lacks, and ortx stands in for
     cdef tuple provider_names       # the CPU last
     cdef bint may_be_brief          # its runs are timed, and keep the GIL if they are short
@@ -280,7 +281,7 @@ cdef class Session:
     cdef object table               # the native session's, or those in effect; also once it is closed
     cdef bint table_is_in_effect    # see `table_in_effect`
     cdef int log_severity_level     # of the process, when the session was opened
-    cdef object given               # options.SessionOptions as they were read, for copies
+    cdef object given               # SessionOptions as they were read, for copies
     cdef tuple provider_names       # the native session's, also once it is closed
     cdef dict zip_maps              # output name -> how to make it of the native one; None: all are native
     cdef str source                 # the model's path, or how many bytes it was made of; for messages

@@ -23,6 +23,7 @@ from cpython.pythread cimport (
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_SIZE, PyTuple_New, PyTuple_SET_ITEM
 from cpython.unicode cimport PyUnicode_CheckExact, PyUnicode_FromObject
+from libc.limits cimport INT_MAX
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport free, malloc, qsort, realloc
 from libc.string cimport memcmp, memcpy, memset, strcmp, strlen
@@ -35,6 +36,7 @@ import atexit
 import copyreg
 import ctypes
 import errno
+import importlib
 import importlib.util
 import math
 import operator
@@ -45,7 +47,7 @@ import reprlib
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import numpy
 
@@ -70,6 +72,7 @@ cdef extern from "numpy/arrayobject.h":
 
 include "_core.src/errorclass.pxi" # how the classes of errors are made
 include "_core.src/errors.pxi"    # the exceptions, and what messages say of a value
+include "_core.src/tables.pxi"    # option tables: their fields and readers
 include "_core.src/seal.pxi"      # classes that only ortx itself makes
 include "_core.src/api.pxi"       # what all parts share: the function table, its version, the count of handles
 include "_core.src/status.pxi"    # check(): the one door for OrtStatus
@@ -111,7 +114,7 @@ include "_core.src/serial.pxi"    # one run at a time, for providers that cannot
 include "_core.src/walk.pxi"      # the way through a model's messages, to what few models have
 include "_core.src/predict.pxi"   # what a model's operators tell of its runs
 include "_core.src/pace.pxi"      # how long runs take, and which of them keep the GIL
-include "_core.src/table.pxi"     # a session's table of options: while it is opened, and in effect
+include "_core.src/ineffect.pxi"     # a session's table of options: while it is opened, and in effect
 include "_core.src/native.pxi"    # OrtSession: made of a model and options, and made anew
 include "_core.src/workers.pxi"   # the queue of a session's runs, and the threads that run them
 include "_core.src/stats.pxi"     # Session.stats(): what a session has done; and the run that is counted

@@ -7,8 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from ._core import OptionError, OptionTypeError, Refusal, nearest
-from .options import choice, integer, path
+from ._core import OptionError, OptionTypeError, Refusal, choice_reader, integer_reader, nearest, read_path
 
 __all__ = ["devices_of_entry", "matched_files", "read_cpu_arena", "read_external_data", "read_shrinking_devices"]
 
@@ -17,16 +16,16 @@ STRATEGIES: Final = {"power_of_two": 0, "same_as_requested": 1}
 
 _INT_MAX, _INT64_MAX = 2**31 - 1, 2**63 - 1
 # ONNX Runtime keeps these as int. With 0 it loops for ever, or writes where it must not.
-_some_bytes = integer(1, _INT_MAX, " (bytes)")
+_some_bytes = integer_reader(1, _INT_MAX, " (bytes)")
 
 # The names are those of CreateArenaCfgV2.
 _ARENA: Final[Mapping[str, Callable[[object], Any]]] = {
-    "max_mem": integer(1, _INT64_MAX, " (bytes)"),
-    "arena_extend_strategy": choice(STRATEGIES),
+    "max_mem": integer_reader(1, _INT64_MAX, " (bytes)"),
+    "arena_extend_strategy": choice_reader(STRATEGIES),
     "initial_chunk_size_bytes": _some_bytes,
     "max_dead_bytes_per_chunk": _some_bytes,
     "initial_growth_chunk_size_bytes": _some_bytes,
-    "max_power_of_two_extend_bytes": integer(1, _INT64_MAX, " (bytes)"),
+    "max_power_of_two_extend_bytes": integer_reader(1, _INT64_MAX, " (bytes)"),
 }
 
 _DEVICE: Final = re.compile(r"(cpu|gpu)(?::([0-9]{1,9}))?")
@@ -101,7 +100,7 @@ def read_external_data(value: object) -> tuple[tuple[str, object], ...]:
     files: dict[str, object] = {}
     for given, buffer in value.items():
         try:
-            name = path(given)
+            name = read_path(given)
         except Refusal as refusal:
             raise Refusal(f"names of files as keys: {refusal.expected}", refusal.error, got=given) from None
         where = f"[{name!r}]"

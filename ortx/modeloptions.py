@@ -6,8 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ._core import OptionTypeError, Refusal
-from .options import choice, integer, path, text
+from ._core import OptionTypeError, Refusal, choice_reader, integer_reader, read_path, read_text
 
 __all__ = ["read_custom_op_libraries", "read_free_dimensions", "read_initializers"]
 
@@ -16,13 +15,14 @@ def read_free_dimensions(value: object) -> tuple[tuple[str, str, int], ...]:
     """Take ``[{"by": "name" or "denotation", "key": ..., "value": ...}]``; give (by, key, value) triples."""
     if not isinstance(value, (list, tuple)):
         raise Refusal("a list of tables like {'by': 'name', 'key': 'batch', 'value': 1}", OptionTypeError)
+    readers = {"by": choice_reader(("name", "denotation")), "key": read_text, "value": integer_reader(0, 2**63 - 1)}
     overrides: dict[tuple[str, str], int] = {}
     for position, item in enumerate(value):
         where = f"[{position}]"
         if not isinstance(item, Mapping) or set(item) != {"by", "key", "value"}:
             raise Refusal("a table with exactly 'by', 'key' and 'value'", where=where, got=item)
         read: dict[str, Any] = {}
-        for name, reader in (("by", choice(("name", "denotation"))), ("key", text), ("value", integer(0, 2**63 - 1))):
+        for name, reader in readers.items():
             try:
                 read[name] = reader(item[name])
             except Refusal as refusal:
@@ -39,7 +39,7 @@ def read_free_dimensions(value: object) -> tuple[tuple[str, str, int], ...]:
 
 
 def _absolute_path(value: object) -> str:
-    name = path(value)
+    name = read_path(value)
     try:
         return os.path.abspath(name)
     except OSError:

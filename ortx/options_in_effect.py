@@ -9,7 +9,7 @@ from collections.abc import Collection
 from typing import Any
 
 from . import providers
-from .options import SessionOptions, coreml_options
+from ._core import SessionOptions, coreml_options
 
 __all__ = ["as_table", "effective", "runs_concurrently", "with_cpu"]
 

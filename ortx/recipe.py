@@ -10,8 +10,7 @@ import pickle
 from collections.abc import Mapping
 from typing import Any, Never
 
-from ._core import NotPicklable, shown
-from .options import SessionOptions
+from ._core import NotPicklable, SessionOptions, shown
 from .options_in_effect import as_table
 
 __all__ = ["Content", "as_given", "as_recipe", "how_to_open_again", "opening_call"]

@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ortx
-from ortx import config_keys, options
+from ortx import _core, config_keys
 from ortx._core import Refusal, UnknownConfigKeyWarning
 from ortx.config_keys import (
     DYNAMIC_KEYS,
@@ -40,18 +40,15 @@ SHRINK = "memory.enable_memory_arena_shrinkage"
 WORKLOAD = "ep.dynamic.workload_type"
 CONTEXT = "ep.context_file_path"
 
-# Whoever calls these is the user: the frames of ortx/options.py lie between, as in ortx.session.
-option = options.option
 
-
-class Entries(options.Table):
+class Entries(_core.Table):
     """Stands for the options of a session."""
 
-    config_entries: tuple[tuple[str, str], ...] = option(config_keys.read_session_entries, ())
+    config_entries: tuple[tuple[str, str], ...] = _core.option(config_keys.read_session_entries, ())
 
 
 def read(entries: object) -> tuple[tuple[str, str], ...]:
-    return options.read_table(Entries, "ortx.session", {"config_entries": entries}, {}).config_entries
+    return _core.read_table(Entries, "ortx.session", {"config_entries": entries}, {}).config_entries
 
 
 # What each kind of value takes, and what it does not.
@@ -289,7 +286,7 @@ def test_a_key_with_an_option_of_its_own_is_refused_with_the_name_of_the_option(
 
 def test_the_options_named_in_place_of_keys_exist():
     assert not OPTION_OF_KEY.keys() & SESSION_KEYS.keys()
-    known = set(options.SessionOptions.fields)
+    known = set(_core.SessionOptions.fields)
     assert set(OPTION_OF_KEY.values()) - known <= {"profile_file_prefix"}
 
 
@@ -346,7 +343,7 @@ def test_every_unknown_key_is_warned_about_but_none_if_an_entry_is_refused():
 @EVERY_WAY
 def test_a_warning_points_at_the_caller_of_ortx(way):
     def call():
-        return options.read_table(Entries, "f", {"config_entries": {"ep.dynamic.x": ""}}, {})  # here
+        return _core.read_table(Entries, "f", {"config_entries": {"ep.dynamic.x": ""}}, {})  # here
 
     calls = {
         "session": call,

@@ -22,7 +22,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import ortx
-from ortx import coreml, options
+from ortx import _core, coreml
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -292,9 +292,9 @@ def test_what_the_pages_say_below_the_marker_is_all_that_is_generated(make_refer
 @pytest.mark.parametrize(
     ("page", "heading", "options_class"),
     [
-        ("runtime.md", "What holds for the whole process", options.RuntimeConfiguration),
-        ("session.md", "Options", options.SessionOptions),
-        ("run-options.md", "Run options", options.RunOptionsTable),
+        ("runtime.md", "What holds for the whole process", _core.RuntimeConfiguration),
+        ("session.md", "Options", _core.SessionOptions),
+        ("run-options.md", "Run options", _core.RunOptionsTable),
     ],
 )
 def test_the_table_has_every_option(page, heading, options_class):
@@ -427,9 +427,9 @@ SEEDS = {
 }
 
 OPTIONS_OF = {
-    "ortx.configure": options.RuntimeConfiguration,
-    "ortx.session": options.SessionOptions,
-    "ortx.run_options": options.RunOptionsTable,
+    "ortx.configure": _core.RuntimeConfiguration,
+    "ortx.session": _core.SessionOptions,
+    "ortx.run_options": _core.RunOptionsTable,
 }
 
 OURS = sorted(
@@ -470,7 +470,7 @@ def test_what_the_table_names_exists_and_takes_what_it_shows(code):
     fields = set(OPTIONS_OF[name].fields)
     assert set(shown) <= fields
     table = {key: ast.literal_eval(value) for key, value in given.items()}
-    options.read_table(OPTIONS_OF[name], name, table, {})
+    _core.read_table(OPTIONS_OF[name], name, table, {})
 
 
 def is_ellipsis(node: ast.expr) -> bool:

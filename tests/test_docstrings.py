@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import ortx
-from ortx import options
+from ortx import _core
 
 MODULES = ["ortx", *(f"ortx.{file.stem}" for file in sorted(Path(ortx.__file__).parent.glob("[!_]*.py")))]
 PUBLIC = {name: getattr(ortx, name) for name in ortx.__all__}
@@ -39,9 +39,9 @@ FIELDS = [
 ]
 WITH_PARAMETERS = FUNCTIONS | METHODS
 OPTIONS = {
-    "configure": options.RuntimeConfiguration,
-    "session": options.SessionOptions,
-    "run_options": options.RunOptionsTable,
+    "configure": _core.RuntimeConfiguration,
+    "session": _core.SessionOptions,
+    "run_options": _core.RunOptionsTable,
 }
 
 

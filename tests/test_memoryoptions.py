@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from onnx import helper
 
 import ortx
-from ortx import _core, memoryoptions, options
+from ortx import _core, memoryoptions
 
 INT_MAX = 2**31 - 1
 SHRINKAGE = "memory.enable_memory_arena_shrinkage"
@@ -252,7 +252,7 @@ def test_reading_statistics_leaves_no_handle(request):
 def test_a_table_of_the_arena_is_read_as_numbers(table, numbers):
     assert memoryoptions.read_cpu_arena(table) == numbers
     assert all(type(value) is int for _, value in memoryoptions.read_cpu_arena(table))
-    read = options.read_table(options.RuntimeConfiguration, "ortx.configure", {"cpu_arena": table}, {})
+    read = _core.read_table(_core.RuntimeConfiguration, "ortx.configure", {"cpu_arena": table}, {})
     assert read.cpu_arena == numbers
 
 
@@ -291,7 +291,7 @@ def test_no_example_of_any_test_fails_because_the_machine_is_busy():
 @given(st.dictionaries(st.sampled_from([*memoryoptions._ARENA, "", "max"]), st.none() | st.integers() | st.text()))
 def test_any_table_of_an_arena_is_read_or_refused(table):
     try:
-        read = options.read_table(options.RuntimeConfiguration, "ortx.configure", {"cpu_arena": table}, {})
+        read = _core.read_table(_core.RuntimeConfiguration, "ortx.configure", {"cpu_arena": table}, {})
     except ortx.OptionError as error:
         assert str(error).startswith("ortx.configure: option 'cpu_arena'")  # noqa: PT017 - one of two good ends
     else:

@@ -1,4 +1,4 @@
-"""Option tables: how they are read (`ortx/options.py`) and what they do (`options.pxi` in the core).
+"""Option tables: how they are read (`tables.pxi`) and what they do (`options.pxi`).
 
 What `ortx.configure` does is in `test_configure.py`, what providers do is in `test_provider_options.py`.
 What an option does is read off ONNX Runtime itself: its thread count, its files, and the line in which a session that
@@ -24,7 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ortx
-from ortx import cpus, options, providers
+from ortx import _core, cpus, providers
 
 INT_MAX = 2**31 - 1
 X = np.array([[1, 2]], np.float32)
@@ -101,15 +101,15 @@ RUN_OPTIONS = {
 }
 
 FUNCTIONS = {
-    "ortx.configure": (ortx.configure, options.RuntimeConfiguration, CONFIGURE),
+    "ortx.configure": (ortx.configure, _core.RuntimeConfiguration, CONFIGURE),
     # There is no such file, and no model in those bytes: the options are read before anything else.
-    "ortx.session": (functools.partial(ortx.session, "nothing.onnx"), options.SessionOptions, SESSION),
+    "ortx.session": (functools.partial(ortx.session, "nothing.onnx"), _core.SessionOptions, SESSION),
     "ortx.session_from_bytes": (
         functools.partial(ortx.session_from_bytes, b""),
-        options.SessionOptions,
+        _core.SessionOptions,
         SESSION,
     ),
-    "ortx.run_options": (ortx.run_options, options.RunOptionsTable, RUN_OPTIONS),
+    "ortx.run_options": (ortx.run_options, _core.RunOptionsTable, RUN_OPTIONS),
 }
 EACH_FUNCTION = pytest.mark.parametrize("function", FUNCTIONS)
 
@@ -299,10 +299,10 @@ def test_the_callers_mapping_stays_as_it_was():
 def test_what_is_not_given_has_its_default_or_its_earlier_value(function):
     _, options_class, kinds = FUNCTIONS[function]
     defaults = options_class()
-    assert options.read_table(options_class, function, {}, {}) == defaults
+    assert _core.read_table(options_class, function, {}, {}) == defaults
     name, *others = kinds
     earlier = defaults.replace(**dict.fromkeys(others, "what was set earlier"))
-    assert options.read_table(options_class, function, None, {}, defaults=earlier) == earlier
+    assert _core.read_table(options_class, function, None, {}, defaults=earlier) == earlier
     with pytest.raises(AttributeError, match="frozen"):
         setattr(defaults, name, 1)
 
@@ -325,11 +325,11 @@ def test_a_refused_value_is_named_with_its_option_and_what_is_allowed(function, 
 @pytest.mark.parametrize(("function", "name"), [(f, n) for f in FUNCTIONS for n in FUNCTIONS[f][2]])
 def test_none_stands_for_the_default(function, name):
     _, options_class, kinds = FUNCTIONS[function]
-    assert options.read_table(options_class, function, {name: None}, {}) == options_class()
+    assert _core.read_table(options_class, function, {name: None}, {}) == options_class()
     earlier = options_class(**dict.fromkeys(kinds, "what was set earlier"))
-    reset = options.read_table(options_class, function, {name: None}, {}, defaults=earlier)
-    assert options.changed(earlier, reset) == [name]
-    assert options.changed(reset, options_class()) == [other for other in kinds if other != name]
+    reset = _core.read_table(options_class, function, {name: None}, {}, defaults=earlier)
+    assert _core.changed(earlier, reset) == [name]
+    assert _core.changed(reset, options_class()) == [other for other in kinds if other != name]
 
 
 @pytest.mark.parametrize(
@@ -383,7 +383,7 @@ class Sizes(enum.IntEnum):
 )
 def test_whatever_is_an_integer_is_taken_as_one(three):
     assert ortx.run_options(log_severity_level=three).log_severity_level == 3
-    table = options.read_table(options.SessionOptions, "ortx.session", {"intra_op_num_threads": three}, {})
+    table = _core.read_table(_core.SessionOptions, "ortx.session", {"intra_op_num_threads": three}, {})
     assert type(table.intra_op_num_threads) is int
     assert session_line(intra_op_num_threads=three).count("thread_pool_size: 3 ") == 1
 
@@ -456,7 +456,7 @@ def is_sound_item(item: object, declared: str) -> bool:
 def test_any_mapping_is_a_sound_table_or_an_option_error(function, table):
     _, options_class, _ = FUNCTIONS[function]
     try:
-        read = options.read_table(options_class, function, table, {})
+        read = _core.read_table(options_class, function, table, {})
     except ortx.OptionError as error:
         assert str(error).startswith(function)  # noqa: PT017 - that it is raised is one of two good ends
     else:

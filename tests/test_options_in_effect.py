@@ -19,11 +19,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ortx
-from ortx import cpus, options, options_in_effect
+from ortx import _core, cpus, options_in_effect
 
 X = np.array([[1, 2]], np.float32)
 CPU, AZURE, COREML = "CPUExecutionProvider", "AzureExecutionProvider", "CoreMLExecutionProvider"
-FIELDS = list(options.SessionOptions.fields)
+FIELDS = list(_core.SessionOptions.fields)
 
 needs_azure = pytest.mark.skipif(
     AZURE not in ortx.available_providers(), reason=f"needs a library that was built with {AZURE}"
@@ -246,7 +246,7 @@ def test_an_option_of_a_provider_that_is_not_used_is_not_in_effect(model, place,
 def test_an_option_of_a_provider_that_is_used_is_in_effect(place, name, example):
     """There is no CoreML in most libraries, so here is what a session would say that had it."""
     value, _ = example(place)
-    read = options.read_session_options("ortx.session", {"providers": "coreml", name: value}, {})
+    read = _core.read_session_options("ortx.session", {"providers": "coreml", name: value}, {})
     resolved = {"intra_op_num_threads": 1, "inter_op_num_threads": 1, "session_log_severity_level": 2}
     said = options_in_effect.as_table(
         options_in_effect.with_cpu(options_in_effect.effective(read, (COREML, CPU), **resolved))
@@ -255,7 +255,7 @@ def test_an_option_of_a_provider_that_is_used_is_in_effect(place, name, example)
     assert [name for name, value in said.items() if is_coreml(name) and value is not None] == [name]
     provider, cpu = said["providers"]
     assert (provider if isinstance(provider, str) else provider[0], cpu) == (COREML, CPU)
-    again = options.read_session_options("ortx.session", said, {})
+    again = _core.read_session_options("ortx.session", said, {})
     assert options_in_effect.as_table(options_in_effect.effective(again, (COREML, CPU), **resolved)) == said
 
 

@@ -16,7 +16,7 @@ import pytest
 from onnx import helper
 
 import ortx
-from ortx import options, recipe
+from ortx import _core, recipe
 
 X = np.array([[1, 2], [3, 4]], np.float32)
 SQUARES = X * X
@@ -230,7 +230,7 @@ def test_an_option_that_is_bound_to_the_process_is_refused_by_name_but_copies_sh
 
 @pytest.mark.parametrize("key", ["user_compute_stream", "gpu_external_alloc"])
 def test_options_of_providers_that_are_addresses_are_refused_by_name(key):
-    given = options.read_session_options("ortx.session", {"providers": [("cuda", {key: "1234"})]}, {})
+    given = _core.read_session_options("ortx.session", {"providers": [("cuda", {key: "1234"})]}, {})
     table = recipe.as_recipe("'model.onnx'", given)
     assert recipe.as_given(table)["providers"] == [("CUDAExecutionProvider", {key: "1234"})]
     assert recipe.as_given(copy.deepcopy(table)) == recipe.as_given(table)
@@ -244,12 +244,12 @@ def test_every_option_has_been_decided_upon():
     """Whoever adds an option decides whether it travels: values of these types do."""
     plain = {"bool", "int", "str", "str | None", "bool | None", "int | None", "tuple[tuple[str, str], ...]"}
     plain |= {"tuple[str, ...]", "tuple[tuple[str, str, int], ...]"}
-    others = {name for name, type_ in options.SessionOptions.__annotations__.items() if type_ not in plain}
+    others = {name for name, type_ in _core.SessionOptions.__annotations__.items() if type_ not in plain}
     assert others == {"providers", "provider", "initializers", "prepacked_weights", "external_data"}
 
 
 def test_the_call_in_a_message_has_what_differs_from_the_defaults():
-    given = options.read_session_options(
+    given = _core.read_session_options(
         "ortx.session",
         {"intra_op_num_threads": 3, "log_id": "x" * 1000, "initializers": {"w": X}, "providers": "cpu"},
         {},
@@ -259,7 +259,7 @@ def test_the_call_in_a_message_has_what_differs_from_the_defaults():
         "ortx.session('/model.onnx', providers=['CPUExecutionProvider'], intra_op_num_threads=3, log_"
     )
     assert text.endswith(", initializers=...)")
-    assert recipe.opening_call(None, options.SessionOptions()) == "ortx.session_from_bytes(model)"
+    assert recipe.opening_call(None, _core.SessionOptions()) == "ortx.session_from_bytes(model)"
 
 
 # --- what belongs to a session, or goes into one

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ortx
-from ortx import cpus, options
+from ortx import _core, cpus
 from ortx.presets import PRESETS
 
 PAGE = Path(__file__).parents[1] / "docs" / "tuning.md"
@@ -41,8 +41,8 @@ def said(source, *table, **given) -> dict[str, object]:
         return session.options()
 
 
-def read(**given) -> options.SessionOptions:
-    return options.read_session_options("ortx.session", given, {})
+def read(**given) -> _core.SessionOptions:
+    return _core.read_session_options("ortx.session", given, {})
 
 
 # --- what a preset sets
@@ -93,7 +93,7 @@ def test_a_session_for_throughput_has_no_threads_of_its_own(model):
 @pytest.mark.parametrize("name", ["intra_op_num_threads", "enable_cpu_mem_arena", "enable_mem_pattern"])
 @pytest.mark.parametrize("form", ["keyword", "mapping", "keyword over mapping"])
 def test_what_is_given_wins_even_if_it_is_the_default(preset, name, form):
-    default = getattr(options.SessionOptions(), name)
+    default = getattr(_core.SessionOptions(), name)
     for value in (default, 5) if name == "intra_op_num_threads" else (True, False):
         other = 7 if name == "intra_op_num_threads" else not value
         table, keywords = {
@@ -101,13 +101,13 @@ def test_what_is_given_wins_even_if_it_is_the_default(preset, name, form):
             "mapping": ({name: value, "preset": preset}, {}),
             "keyword over mapping": ({name: other, "preset": "latency"}, {name: value, "preset": preset}),
         }[form]
-        resolved = options.read_session_options("ortx.session", table, keywords)
+        resolved = _core.read_session_options("ortx.session", table, keywords)
         assert read(preset=preset).replace(**{name: value}) == resolved
 
 
 @EACH_PRESET
 def test_none_is_as_good_as_not_given(model, preset):
-    others = [name for name in options.SessionOptions.fields if name != "preset"]
+    others = [name for name in _core.SessionOptions.fields if name != "preset"]
     assert said(model, dict.fromkeys(others), preset=preset) == said(model, preset=preset)
 
 

@@ -17,7 +17,7 @@ import onnx
 import pytest
 
 import ortx
-from ortx import _core, coreml, options, providers
+from ortx import _core, coreml, providers
 
 X = np.array([[1, 2]], np.float32)
 CPU, AZURE = "CPUExecutionProvider", "AzureExecutionProvider"
@@ -243,7 +243,7 @@ def test_a_session_that_fails_with_and_without_its_providers_fails_for_the_latte
 
 def coreml_options_of(**given) -> dict[str, str]:
     """Return the options with which CoreML would be appended."""
-    table = options.read_session_options("ortx.session", {"providers": ["coreml", "cpu"]} | given, {})
+    table = _core.read_session_options("ortx.session", {"providers": ["coreml", "cpu"]} | given, {})
     first, *_ = table.providers
     assert (first.name, first.append_name) == ("CoreMLExecutionProvider", "CoreML")
     return dict(first.options)
@@ -286,7 +286,7 @@ def test_the_coreml_fields_become_options_of_the_provider(given, expected):
 
 def test_the_coreml_fields_concern_no_other_provider():
     given = {"providers": [("cuda", {"device_id": 1}), "coreml"], "coreml_use_cpu_only": True}
-    cuda, _ = options.read_session_options("ortx.session", given, {}).providers
+    cuda, _ = _core.read_session_options("ortx.session", given, {}).providers
     assert cuda.options == (("device_id", "1"),)
 
 
@@ -502,7 +502,7 @@ def test_a_wrong_override_is_refused_with_its_place(item, where, expected):
 
 def test_a_name_and_a_denotation_may_be_the_same_word():
     given = [override("name", "batch", 3), override("denotation", "batch", 4)]
-    table = options.read_session_options("ortx.session", {"free_dimension_overrides": given}, {})
+    table = _core.read_session_options("ortx.session", {"free_dimension_overrides": given}, {})
     assert table.free_dimension_overrides == (("name", "batch", 3), ("denotation", "batch", 4))
 
 

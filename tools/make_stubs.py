@@ -25,11 +25,11 @@ STUBS = Path(__file__).parents[1] / "ortx" / "_core.pyi"
 HEADER = '''"""Types of the compiled core. Written by tools/make_stubs.py; do not edit."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pickle import PicklingError
 from types import TracebackType
-from typing import Any, Never, Self, final
+from typing import Any, ClassVar, Never, Self, final
 
 import numpy as np
 import numpy.typing as npt
@@ -65,8 +65,11 @@ SPECIAL_METHODS = {
 
 CONSTANTS = {
     "COST_FOLLOWS_FROM_SHAPES": "dict[bytes, frozenset[bytes]]",
+    "EXECUTION_MODES": "dict[str, int]",
+    "GRAPH_OPTIMIZATION_LEVELS": "dict[str, int]",
     "HAZARDOUS": "frozenset[bytes]",
     "HAZARDOUS_IF_EMPTY": "frozenset[bytes]",
+    "PRESETS": "tuple[str, ...]",
     "SHAPED_BY_VALUES": "frozenset[bytes]",
 }
 
@@ -108,9 +111,10 @@ def class_lines(class_: type) -> Iterator[str]:
     yield from members or ["    ..."]
 
 
-def exception_lines(class_: type[BaseException]) -> Iterator[str]:
-    """Yield a class of errors, which Python code makes and derives from as it likes."""
-    yield f"class {class_.__name__}({', '.join(base.__name__ for base in class_.__bases__)}):"
+def python_class_lines(class_: type) -> Iterator[str]:
+    """Yield a class of errors or a table of options: its fields are what the source annotates."""
+    bases = ", ".join(base.__name__ for base in class_.__bases__ if base is not object)
+    yield f"class {class_.__name__}({bases}):"
     fields = [f"    {name}: {annotation}" for name, annotation in vars(class_).get("__annotations__", {}).items()]
     methods = [(name, member) for name, member in vars(class_).items() if callable(member)]
     members = [*fields, *(f"    def {name}{signature(member)}: ..." for name, member in methods)]
@@ -162,8 +166,8 @@ def stub_lines(module: ModuleType) -> Iterator[str]:
         ours = getattr(member, "__module__", None) in (module.__name__, "ortx")  # the latter of public errors
         if name.startswith("__") or not ours:
             continue
-        if inspect.isclass(member) and issubclass(member, BaseException):
-            yield from exception_lines(member)
+        if inspect.isclass(member) and issubclass(member, (BaseException, _core.Table)):
+            yield from python_class_lines(member)
         elif inspect.isclass(member):
             yield from class_lines(member)
         elif callable(member):

@@ -73,15 +73,13 @@ def configure(table: Mapping[str, object] | None = None, /, **keywords) -> None:
     ``CreateArenaCfgV2`` and ``CreateAndRegisterAllocator``.
     """
     global configuration
-    from . import options
     with setup_lock:
         present = current_configuration()
-        wanted = options.read_table(
-            options.RuntimeConfiguration, "ortx.configure", table, keywords, defaults=present)
+        wanted = read_table(RuntimeConfiguration, "ortx.configure", table, keywords, defaults=present)
         if open_sessions:
             raise Error(
                 f"configure: {open_sessions} session(s) are open; call ortx.configure before the first session is made")
-        changes = options.changed(present, wanted)
+        changes = changed(present, wanted)
         if env != NULL:
             fixed = [name for name in changes if name != "log_severity_level"]
             if fixed:

@@ -295,7 +295,7 @@ def warn(category: type[Warning], message: str) -> None:
 
 
 class Refusal(Exception):
-    """What a reader of an option says about a value that it does not take; `options.read_table` adds the option.
+    """What a reader of an option says about a value that it does not take; `read_table` adds the option.
 
     Parameters
     ----------

@@ -3,8 +3,7 @@
 cdef object current_configuration():
     global configuration
     if configuration is None:
-        from . import options
-        configuration = options.RuntimeConfiguration()
+        configuration = RuntimeConfiguration()
     return configuration
 
 

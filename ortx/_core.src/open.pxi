@@ -125,7 +125,7 @@ def session(
     """
     begin_opening()
     try:
-        table = read_session_options("ortx.session", options, keywords)
+        table = options_of_session("ortx.session", options, keywords)
         path = existing_model_path("ortx.session", path_argument("ortx.session", "model_path", model_path))
         return open_session("ortx.session", table, repr(path), path, None, None)
     finally:
@@ -177,7 +177,7 @@ def session_from_bytes(
 
 cdef Session session_from_buffer(model, options, dict keywords):
     cdef ModelBuffer buffer
-    table = read_session_options("ortx.session_from_bytes", options, keywords)
+    table = options_of_session("ortx.session_from_bytes", options, keywords)
     if not PyObject_CheckBuffer(model):
         hint = "; to load a file use ortx.session(path)" if isinstance(model, (str, os.PathLike)) else ""
         raise InvalidType(
@@ -192,10 +192,9 @@ cdef Session session_from_buffer(model, options, dict keywords):
     return open_session("ortx.session_from_bytes", table, f"{buffer.view.len} bytes", None, model, buffer)
 
 
-cdef object read_session_options(function, table, keywords):
+cdef object options_of_session(function, table, keywords):
     refuse_when_finalized(function)
-    from . import options
-    read = options.read_session_options(function, table, keywords)
+    read = read_session_options(function, table, keywords)
     check_prepacked_weights(function, read.prepacked_weights)
     return read
 

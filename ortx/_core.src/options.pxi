@@ -2,15 +2,14 @@
 
 cdef int fill_session_options(OrtSessionOptions* native, str function, table) except -1:
     """Hand a `SessionOptions` table to ORT, option by option; `function` is whose options these are."""
-    from . import options
     check(api.SetIntraOpNumThreads(native, threads_or_default(table.intra_op_num_threads)))
     if table.inter_op_num_threads or table.execution_mode == "parallel":
         check(api.SetInterOpNumThreads(native, threads_or_default(table.inter_op_num_threads)))
     if table.graph_optimization_level == "layout":
         require_version(23, "graph_optimization_level='layout'")
-    level = options.GRAPH_OPTIMIZATION_LEVELS[table.graph_optimization_level]
+    level = GRAPH_OPTIMIZATION_LEVELS[table.graph_optimization_level]
     check(api.SetSessionGraphOptimizationLevel(native, <GraphOptimizationLevel><int>level))
-    mode = options.EXECUTION_MODES[table.execution_mode]
+    mode = EXECUTION_MODES[table.execution_mode]
     check(api.SetSessionExecutionMode(native, <ExecutionMode><int>mode))
     check(api.SetDeterministicCompute(native, table.deterministic_compute))
     if table.disable_per_session_threads:

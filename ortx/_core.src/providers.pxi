@@ -81,22 +81,22 @@ cdef int append_tensorrt(OrtSessionOptions* native, OptionTexts texts) except -1
 
 cdef int require_neural_engine(table) except -1:
     """Do what ORT's flag does and its provider options cannot say: use CoreML on a device with a Neural Engine only."""
-    from . import coreml, options
-    if coreml.resolve(options.coreml_options(table)).only_device_with_ane and not coreml.has_neural_engine():
+    from . import coreml
+    if coreml.resolve(coreml_options(table)).only_device_with_ane and not coreml.has_neural_engine():
         raise EpFail("coreml_only_enable_device_with_ane: this device has no Apple Neural Engine")
     return 0
 
 
 cdef int append_coreml_by_flags(OrtSessionOptions* native, provider, table) except -1:
     """Append CoreML in ONNX Runtime 1.20, which knows it by a function of its own only."""
-    from . import coreml, options
+    from . import coreml
     cdef uint32_t flags
     cdef AppendCoreMLFunction append
     cdef uintptr_t address = address_in(
         ctypes.CDLL(loaded_from.path), "OrtSessionOptionsAppendExecutionProvider_CoreML")
     if address == 0:
         raise NotSupported(f"{loaded_from.path!r} was built without CoreML")
-    flags = coreml.flags(coreml.resolve(options.coreml_options(table)), dict(provider.options))
+    flags = coreml.flags(coreml.resolve(coreml_options(table)), dict(provider.options))
     if flags & coreml.CoreMLFlag.ONLY_ENABLE_DEVICE_WITH_ANE and not coreml.has_neural_engine():
         # This version throws a C++ exception through its C function then, which ends the process.
         raise EpFail("this device has no Apple Neural Engine, which ONNX Runtime 1.20 demands for these compute units")

@@ -149,12 +149,11 @@ cdef class RunOptions:
         The others keep their values; None gives one its default back. Raises `OptionError` or `OptionTypeError`, and
         changes nothing, if one of them cannot be used.
         """
-        from . import options
         self.require_own()
-        present = options.RunOptionsTable(
+        present = RunOptionsTable(
             tag=self.tag, log_severity_level=self.log_severity_level, log_verbosity_level=self.log_verbosity_level,
             shrink_memory_arena=self.shrink_memory_arena)
-        wanted = options.read_table(options.RunOptionsTable, "ortx.run_options", table, keywords, defaults=present)
+        wanted = read_table(RunOptionsTable, "ortx.run_options", table, keywords, defaults=present)
         tag = wanted.tag.encode()
         check(api.RunOptionsSetRunTag(self.handle, PyBytes_AS_STRING(tag)))
         check(api.RunOptionsSetRunLogSeverityLevel(self.handle, wanted.log_severity_level))

@@ -14,7 +14,7 @@ from fuzzing import fuzz
 from hypothesis import strategies as st
 
 import ortx
-from ortx import config_keys, options, presets, providers
+from ortx import _core, config_keys, presets, providers
 
 MODEL = models.overridable()
 
@@ -56,7 +56,7 @@ TEXTS = st.one_of(
     st.text(max_size=12),
     st.sampled_from(["", "cpu", "0", "1", "a\0b", "\ud800", "all", "no/such/folder/file", "ORT", "größe", "x" * 3000]),
     st.sampled_from([np.str_("n"), np.str_("cpu"), np.str_("all"), np.str_("name"), Word.N, Word.CPU, Word.FILE]),
-    st.sampled_from([*presets.PRESETS, *options.GRAPH_OPTIMIZATION_LEVELS, *options.EXECUTION_MODES, "name", "n"]),
+    st.sampled_from([*presets.PRESETS, *_core.GRAPH_OPTIMIZATION_LEVELS, *_core.EXECUTION_MODES, "name", "n"]),
 )
 ODDITIES = [
     Raising(),
@@ -85,7 +85,7 @@ GARBAGE = st.recursive(
     max_leaves=6,
 )
 ENTRIES = st.dictionaries(st.one_of(st.sampled_from([*config_keys.SESSION_KEYS, *config_keys.RUN_KEYS]), TEXTS), TEXTS)
-NAMES = list(options.SessionOptions.fields)
+NAMES = list(_core.SessionOptions.fields)
 PROVIDERS = [*providers.ALIASES, *ortx.available_providers()] if hasattr(providers, "ALIASES") else ["cpu", "coreml"]
 
 
@@ -140,7 +140,7 @@ def use_dynamic_options(given: object) -> None:
 
 
 RUN_TABLES = st.one_of(table(["tag", "log_severity_level", "log_verbosity_level"]), GARBAGE)
-CONFIGURATIONS = st.one_of(table(list(options.RuntimeConfiguration.fields)), GARBAGE)
+CONFIGURATIONS = st.one_of(table(list(_core.RuntimeConfiguration.fields)), GARBAGE)
 CASES = st.one_of(
     st.tuples(st.just(open_and_close), SESSION_TABLES),
     st.tuples(st.just(open_and_close), SESSION_TABLES),

@@ -8,7 +8,7 @@ import models
 import pytest
 
 import ortx
-from ortx import coreml, options
+from ortx import _core, coreml
 
 from .shared import COREML, CPU, MODULE, appended, opened, proves, running
 
@@ -28,8 +28,8 @@ def told_to_coreml(**fields: object) -> dict[str, str]:
 
 def old_flags(**fields: object) -> int:
     """Return the flags that stand for these fields in an ONNX Runtime that has no provider options for CoreML."""
-    read = options.read_session_options("ortx.session", {"provider": "coreml"} | fields, {})
-    return coreml.flags(coreml.resolve(options.coreml_options(read)))
+    read = _core.read_session_options("ortx.session", {"provider": "coreml"} | fields, {})
+    return coreml.flags(coreml.resolve(_core.coreml_options(read)))
 
 
 def compute_units_become(expected: str, flags: int, *words: str) -> None:

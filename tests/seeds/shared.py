@@ -20,7 +20,7 @@ import onnx.parser
 import pytest
 
 import ortx
-from ortx import _core, options
+from ortx import _core
 
 MODULE, C = "session module", "C API"
 CPU, COREML = "CPUExecutionProvider", "CoreMLExecutionProvider"
@@ -170,7 +170,7 @@ def registrations_of(library: str) -> int:
 
 def appended(**given: object) -> list[tuple[str, dict[str, str]]]:
     """Return the providers that a session with these options appends, in order, with their options."""
-    read = options.read_session_options("ortx.session", given, {})
+    read = _core.read_session_options("ortx.session", given, {})
     return [(provider.name, dict(provider.options)) for provider in read.providers]
 
 

@@ -1,54 +1,35 @@
-"""Option tables: what a user writes, read into frozen objects that the core can trust.
-
-A table is given as a mapping, as keyword arguments, or both (keywords win). Each options class lists its fields with
-a reader; the reader returns the value as the core wants it, or refuses it. Everything is read before anything native
-happens, so a refused option changes nothing.
-"""
-
-from __future__ import annotations
-
-import importlib
-import operator
-import os
-from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
-
-from ._core import OptionError, OptionTypeError, Refusal, nearest, shown
-
-__all__ = ["RunOptionsTable", "RuntimeConfiguration", "SessionOptions", "read_table"]
-
-if TYPE_CHECKING:
-    _Options = TypeVar("_Options", bound="Table")
-
+# Option tables: what a user writes, read into frozen objects that the rest of the core can trust.
+#
+# A table is given as a mapping, as keyword arguments, or both (keywords win). Each class of options lists its fields
+# with a reader, which returns the value as the core wants it, or refuses it. Everything is read before anything native
+# happens, so a refused option changes nothing. Readers of what few sessions are given are Python modules of their own.
 
 # --- what the tables have in common ---------------------------------------------------------------------------------
 
-# `dataclasses` would do for the tables, but writes and compiles methods anew for forty fields, which takes longer than
-# opening a small session; to import it alone takes half a millisecond of each process.
+@cython.final
+cdef class Field:
+    """What a class of tables says of one field: its `reader`, and the `default` that holds otherwise.
 
-
-class Field:
-    """What a class of tables says of one field.
-
-    Attributes
-    ----------
-    reader : callable
-        Returns what a user gave as the core wants it, or raises `Refusal`.
-    default
-        What holds otherwise.
+    A reader returns what a user gave as the core wants it, or raises `Refusal`.
     """
 
-    __slots__ = ("default", "reader")
 
-    def __init__(self, reader: Callable[[object], Any], default: Any) -> None:
-        self.reader, self.default = reader, default
+def option(reader: Callable[[object], Any], default: Any) -> Any:
+    """Declare one field of a class of options. None, given as a value, stands for the default."""
+    cdef Field made = Field.__new__(Field)
+    made.reader, made.default = reader, default
+    return made
 
+
+# `dataclasses` would do, but writes and compiles methods anew for forty fields, in each process, which takes longer
+# than opening a small session.
 
 class Table:
     """A frozen object whose class lists its fields."""
 
     fields: ClassVar[dict[str, Field]] = {}
 
+    @classmethod
     def __init_subclass__(cls) -> None:
         cls.fields = {name: value for name, value in vars(cls).items() if isinstance(value, Field)}
         for name, field in cls.fields.items():
@@ -71,7 +52,7 @@ class Table:
         raise AttributeError(f"cannot delete {name!r}: a {type(self).__name__} is frozen")
 
     def _values(self) -> tuple[object, ...]:
-        return tuple(getattr(self, name) for name in self.fields)
+        return tuple([getattr(self, name) for name in self.fields])
 
     def __eq__(self, other: object) -> bool:
         return self._values() == other._values() if type(other) is type(self) else NotImplemented
@@ -80,27 +61,26 @@ class Table:
         return hash(self._values())
 
     def __repr__(self) -> str:
-        shown_values = (f"{name}={getattr(self, name)!r}" for name in self.fields)
+        shown_values = [f"{name}={getattr(self, name)!r}" for name in self.fields]
         return f"{type(self).__name__}({', '.join(shown_values)})"
 
 
 # --- readers --------------------------------------------------------------------------------------------------------
 
-
-def boolean(value: object) -> bool:
+def read_boolean(value: object) -> bool:
     if not isinstance(value, bool):
         raise Refusal("True or False", OptionTypeError)
     return value
 
 
-def integer(minimum: int, maximum: int, meaning: str = "") -> Callable[[object], int]:
+def integer_reader(minimum: int, maximum: int, meaning: str = "") -> Callable[[object], int]:
     expected = f"an integer from {minimum} to {maximum}{meaning}"
 
     def read(value: object) -> int:
         if isinstance(value, bool):
             raise Refusal(expected, OptionTypeError)
         try:
-            number = operator.index(value)  # type: ignore[arg-type]
+            number = operator.index(value)
         except TypeError:
             raise Refusal(expected, OptionTypeError) from None
         if not minimum <= number <= maximum:
@@ -110,7 +90,7 @@ def integer(minimum: int, maximum: int, meaning: str = "") -> Callable[[object],
     return read
 
 
-def text(value: object) -> str:
+def read_text(value: object) -> str:
     if not isinstance(value, str):
         raise Refusal("a string", OptionTypeError)
     if "\0" in value:
@@ -122,10 +102,10 @@ def text(value: object) -> str:
     return str.__str__(value)  # of a subclass, such as numpy's string, the plain text
 
 
-def path(value: object) -> str:
-    """Take a file name; unlike `text` it may hold what the file system allows."""
+def read_path(value: object) -> str:
+    """Take a file name; unlike `read_text` it may hold what the file system allows."""
     try:
-        name = os.fspath(value)  # type: ignore[call-overload]
+        name = os.fspath(value)
     except TypeError:
         name = None
     if not isinstance(name, str):
@@ -139,7 +119,7 @@ def path(value: object) -> str:
     return str.__str__(name)
 
 
-def choice(words: Collection[str]) -> Callable[[object], str]:
+def choice_reader(words: Collection[str]) -> Callable[[object], str]:
     expected = "one of " + ", ".join(map(repr, words))
 
     def read(value: object) -> str:
@@ -152,23 +132,18 @@ def choice(words: Collection[str]) -> Callable[[object], str]:
     return read
 
 
-def anything(value: object) -> object:
+def read_anything(value: object) -> object:
     """Take what the core has a class for, and looks at itself."""
     return value
 
 
-def reader_of(module: str, function: str) -> Callable[[object], Any]:
+def leaf_reader(module: str, function: str) -> Callable[[object], Any]:
     """Return a reader that stands in another leaf, which is imported when the option is first given."""
 
     def read(value: object) -> Any:
-        return getattr(importlib.import_module(f".{module}", __package__), function)(value)
+        return getattr(importlib.import_module(f"ortx.{module}"), function)(value)
 
     return read
-
-
-def option(reader: Callable[[object], Any], default: Any) -> Any:
-    """Declare one field of an options class. None, given as a value, stands for the default."""
-    return Field(reader, default)
 
 
 # How ONNX Runtime numbers them.
@@ -176,11 +151,10 @@ GRAPH_OPTIMIZATION_LEVELS = {"disable": 0, "basic": 1, "extended": 2, "layout": 
 EXECUTION_MODES = {"sequential": 0, "parallel": 1}
 PRESETS = ("latency", "throughput", "service")  # what each stands for is in presets.py
 
-_INT_MAX = 2**31 - 1  # the C API takes int
-severity = integer(0, 4, " (0 verbose, 1 info, 2 warning, 3 error, 4 fatal)")
-run_severity = integer(-1, 4, " (-1 the session's, 0 verbose, 1 info, 2 warning, 3 error, 4 fatal)")
-verbosity = integer(0, _INT_MAX)
-thread_count = integer(0, _INT_MAX, " (0: as many as the process may use)")
+read_severity = integer_reader(0, 4, " (0 verbose, 1 info, 2 warning, 3 error, 4 fatal)")
+read_run_severity = integer_reader(-1, 4, " (-1 the session's, 0 verbose, 1 info, 2 warning, 3 error, 4 fatal)")
+read_verbosity = integer_reader(0, INT_MAX)
+read_thread_count = integer_reader(0, INT_MAX, " (0: as many as the process may use)")
 
 
 # --- the tables -----------------------------------------------------------------------------------------------------
@@ -189,80 +163,80 @@ thread_count = integer(0, _INT_MAX, " (0: as many as the process may use)")
 class RuntimeConfiguration(Table):
     """What `ortx.configure` sets for the whole process."""
 
-    log_severity_level: int = option(severity, 2)
-    log_id: str = option(text, "ortx")
-    use_global_thread_pools: bool = option(boolean, False)
-    global_intra_op_num_threads: int = option(thread_count, 0)
-    global_inter_op_num_threads: int = option(thread_count, 0)
-    telemetry: bool = option(boolean, False)
-    cpu_arena: tuple[tuple[str, int], ...] | None = option(reader_of("memoryoptions", "read_cpu_arena"), None)
+    log_severity_level: int = option(read_severity, 2)
+    log_id: str = option(read_text, "ortx")
+    use_global_thread_pools: bool = option(read_boolean, False)
+    global_intra_op_num_threads: int = option(read_thread_count, 0)
+    global_inter_op_num_threads: int = option(read_thread_count, 0)
+    telemetry: bool = option(read_boolean, False)
+    cpu_arena: tuple[tuple[str, int], ...] | None = option(leaf_reader("memoryoptions", "read_cpu_arena"), None)
 
 
 class SessionOptions(Table):
     """What `ortx.session` and `ortx.session_from_bytes` take."""
 
-    providers: tuple[Any, ...] = option(reader_of("providers", "read_providers"), ())
-    provider: tuple[Any, ...] = option(reader_of("providers", "read_providers"), ())
-    fallback_to_cpu: bool = option(boolean, True)
-    preset: str | None = option(choice(PRESETS), None)
-    intra_op_num_threads: int = option(thread_count, 0)
-    inter_op_num_threads: int = option(thread_count, 0)
-    graph_optimization_level: str = option(choice(GRAPH_OPTIMIZATION_LEVELS), "all")
-    execution_mode: str = option(choice(EXECUTION_MODES), "sequential")
-    deterministic_compute: bool = option(boolean, False)
-    disable_per_session_threads: bool = option(boolean, False)
-    enable_cpu_mem_arena: bool = option(boolean, True)
-    enable_mem_pattern: bool = option(boolean, True)
-    use_env_allocators: bool = option(boolean, False)
-    log_id: str = option(text, "")
-    session_log_severity_level: int | None = option(severity, None)
-    session_log_verbosity_level: int = option(verbosity, 0)
-    optimized_model_path: str | None = option(path, None)
-    profile_file_prefix: str | None = option(path, None)
+    providers: tuple[Any, ...] = option(leaf_reader("providers", "read_providers"), ())
+    provider: tuple[Any, ...] = option(leaf_reader("providers", "read_providers"), ())
+    fallback_to_cpu: bool = option(read_boolean, True)
+    preset: str | None = option(choice_reader(PRESETS), None)
+    intra_op_num_threads: int = option(read_thread_count, 0)
+    inter_op_num_threads: int = option(read_thread_count, 0)
+    graph_optimization_level: str = option(choice_reader(GRAPH_OPTIMIZATION_LEVELS), "all")
+    execution_mode: str = option(choice_reader(EXECUTION_MODES), "sequential")
+    deterministic_compute: bool = option(read_boolean, False)
+    disable_per_session_threads: bool = option(read_boolean, False)
+    enable_cpu_mem_arena: bool = option(read_boolean, True)
+    enable_mem_pattern: bool = option(read_boolean, True)
+    use_env_allocators: bool = option(read_boolean, False)
+    log_id: str = option(read_text, "")
+    session_log_severity_level: int | None = option(read_severity, None)
+    session_log_verbosity_level: int = option(read_verbosity, 0)
+    optimized_model_path: str | None = option(read_path, None)
+    profile_file_prefix: str | None = option(read_path, None)
     free_dimension_overrides: tuple[tuple[str, str, int], ...] = option(
-        reader_of("modeloptions", "read_free_dimensions"), ()
+        leaf_reader("modeloptions", "read_free_dimensions"), ()
     )
-    config_entries: tuple[tuple[str, str], ...] = option(reader_of("config_keys", "read_session_entries"), ())
-    custom_op_libraries: tuple[str, ...] = option(reader_of("modeloptions", "read_custom_op_libraries"), ())
-    initializers: tuple[tuple[str, object], ...] = option(reader_of("modeloptions", "read_initializers"), ())
-    prepacked_weights: object | None = option(anything, None)
-    external_data: tuple[tuple[str, object], ...] = option(reader_of("memoryoptions", "read_external_data"), ())
-    allow_external_data_outside_model_folder: bool = option(boolean, False)
-    keep_model: bool = option(boolean, False)
-    concurrent_runs: bool | None = option(boolean, None)
-    fast_zip_map: bool = option(boolean, True)
-    brief_runs_keep_gil: bool = option(boolean, True)
-    max_concurrency: int = option(integer(0, 1024, " (0: by the number of CPUs)"), 0)
-    max_queued_runs: int = option(integer(1, 2**31 - 1), 1024)
-    coreml_compute_units: str | None = option(reader_of("coreml", "read_compute_units"), None)
-    coreml_create_mlprogram: bool | None = option(boolean, None)
-    coreml_require_static_input_shapes: bool | None = option(boolean, None)
-    coreml_enable_on_subgraph: bool | None = option(boolean, None)
-    coreml_flags: int | None = option(reader_of("coreml", "read_flags"), None)
-    coreml_use_cpu_only: bool | None = option(boolean, None)
-    coreml_use_cpu_and_gpu: bool | None = option(boolean, None)
-    coreml_only_enable_device_with_ane: bool | None = option(boolean, None)
+    config_entries: tuple[tuple[str, str], ...] = option(leaf_reader("config_keys", "read_session_entries"), ())
+    custom_op_libraries: tuple[str, ...] = option(leaf_reader("modeloptions", "read_custom_op_libraries"), ())
+    initializers: tuple[tuple[str, object], ...] = option(leaf_reader("modeloptions", "read_initializers"), ())
+    prepacked_weights: object | None = option(read_anything, None)
+    external_data: tuple[tuple[str, object], ...] = option(leaf_reader("memoryoptions", "read_external_data"), ())
+    allow_external_data_outside_model_folder: bool = option(read_boolean, False)
+    keep_model: bool = option(read_boolean, False)
+    concurrent_runs: bool | None = option(read_boolean, None)
+    fast_zip_map: bool = option(read_boolean, True)
+    brief_runs_keep_gil: bool = option(read_boolean, True)
+    max_concurrency: int = option(integer_reader(0, 1024, " (0: by the number of CPUs)"), 0)
+    max_queued_runs: int = option(integer_reader(1, 2**31 - 1), 1024)
+    coreml_compute_units: str | None = option(leaf_reader("coreml", "read_compute_units"), None)
+    coreml_create_mlprogram: bool | None = option(read_boolean, None)
+    coreml_require_static_input_shapes: bool | None = option(read_boolean, None)
+    coreml_enable_on_subgraph: bool | None = option(read_boolean, None)
+    coreml_flags: int | None = option(leaf_reader("coreml", "read_flags"), None)
+    coreml_use_cpu_only: bool | None = option(read_boolean, None)
+    coreml_use_cpu_and_gpu: bool | None = option(read_boolean, None)
+    coreml_only_enable_device_with_ane: bool | None = option(read_boolean, None)
 
 
 class RunOptionsTable(Table):
     """What `ortx.run_options` takes."""
 
-    tag: str = option(text, "")
-    log_severity_level: int = option(run_severity, -1)
-    log_verbosity_level: int = option(verbosity, 0)
-    shrink_memory_arena: tuple[str, ...] = option(reader_of("memoryoptions", "read_shrinking_devices"), ())
+    tag: str = option(read_text, "")
+    log_severity_level: int = option(read_run_severity, -1)
+    log_verbosity_level: int = option(read_verbosity, 0)
+    shrink_memory_arena: tuple[str, ...] = option(leaf_reader("memoryoptions", "read_shrinking_devices"), ())
 
 
 # --- reading --------------------------------------------------------------------------------------------------------
 
 
 def read_table(
-    options_class: type[_Options],
+    options_class: type[Table],
     function: str,
     table: Mapping[str, object] | None,
     keywords: Mapping[str, object],
-    defaults: _Options | None = None,
-) -> _Options:
+    defaults: Table | None = None,
+) -> Any:
     """Read one option table, given as a mapping, as keywords, or both.
 
     Parameters
@@ -281,7 +255,7 @@ def read_table(
     OptionError, OptionTypeError
         For an unknown name, with the nearest valid one, or a value that is not allowed. Nothing was changed.
     """
-    read = _read(options_class.fields, function, _together(function, table, keywords))
+    read = read_fields(options_class.fields, function, together(function, table, keywords))
     return options_class(**read) if defaults is None else defaults.replace(**read)
 
 
@@ -290,24 +264,23 @@ def changed(before: Table, after: Table) -> list[str]:
     return [name for name in before.fields if getattr(before, name) != getattr(after, name)]
 
 
-def _together(function: str, table: Mapping[str, object] | None, keywords: Mapping[str, object]) -> dict[str, object]:
+cdef dict together(function, table, keywords):
     """Return the two forms of a table as one."""
     if table is not None and not isinstance(table, Mapping):
         raise OptionTypeError(
-            f"{function}: options: got {shown(table)}; expected a mapping from option names to values"
-        )
+            f"{function}: options: got {shown(table)}; expected a mapping from option names to values")
     return {**({} if table is None else table), **keywords}
 
 
-def _read(fields: Mapping[str, Field], function: str, given: Mapping[str, object]) -> dict[str, object]:
+cdef dict read_fields(dict fields, function, dict given):
+    cdef Field field
     values = {}
     for name, value in given.items():
         field = fields.get(name)
         if field is None:
             valid = ", ".join(fields)
             raise OptionError(
-                f"{function}: unknown option {shown(name, quote=True)}{nearest(name, fields)} (valid: {valid})"
-            )
+                f"{function}: unknown option {shown(name, quote=True)}{nearest(name, fields)} (valid: {valid})")
         try:
             values[name] = field.default if value is None else field.reader(value)
         except Refusal as refusal:
@@ -319,11 +292,10 @@ def read_session_options(
     function: str, table: Mapping[str, object] | None, keywords: Mapping[str, object]
 ) -> SessionOptions:
     """Read a table of session options, and see that they fit each other; the preset fills in what was not given."""
-    given = _together(function, table, keywords)
+    given = together(function, table, keywords)
     options = read_table(SessionOptions, function, given, {})
     if options.preset is not None:
         from . import presets
-
         names = [name for name, value in given.items() if value is not None]
         filled = presets.besides(options.preset, names, options.config_entries, options.disable_per_session_threads)
         options = options.replace(**filled)
@@ -333,16 +305,14 @@ def read_session_options(
         options = options.replace(providers=options.provider, provider=())
     if options.use_env_allocators and not options.enable_cpu_mem_arena:
         raise OptionError(
-            f"{function}: options 'use_env_allocators' and enable_cpu_mem_arena=False contradict each other"
-        )
+            f"{function}: options 'use_env_allocators' and enable_cpu_mem_arena=False contradict each other")
     if options.external_data and options.initializers:
         raise OptionError(
             f"{function}: options 'initializers' and 'external_data' cannot go together: an array in place of a weight "
-            "has to be compared with what the model holds, in its file"
-        )
+            "has to be compared with what the model holds, in its file")
     coreml_fields = coreml_options(options)
-    if coreml_fields or any(provider.name == "CoreMLExecutionProvider" for provider in options.providers):
-        options = _with_coreml_options(function, options, coreml_fields)
+    if coreml_fields or "CoreMLExecutionProvider" in [provider.name for provider in options.providers]:
+        options = with_coreml_options(function, options, coreml_fields)
     return options
 
 
@@ -352,19 +322,15 @@ def coreml_options(options: SessionOptions) -> dict[str, object]:
     return {name: value for name, value in given if name.startswith("coreml_") and value is not None}
 
 
-def _with_coreml_options(function: str, options: SessionOptions, fields: Mapping[str, object]) -> SessionOptions:
+cdef object with_coreml_options(function, options, dict fields):
     """Turn the CoreML fields into options of the CoreML provider."""
     from . import coreml, providers
-
     coreml.check_used(fields, providers.names(options.providers, with_cpu=True), function=function)
     settings = coreml.resolve(fields, function=function)
-    return options.replace(
-        providers=tuple(
-            provider._replace(
-                options=tuple(coreml.merge(dict(provider.options), settings, function=function).items()),
-            )
-            if provider.name == "CoreMLExecutionProvider"
-            else provider
-            for provider in options.providers
-        ),
-    )
+    changed_providers = []
+    for provider in options.providers:
+        if provider.name == "CoreMLExecutionProvider":
+            merged = coreml.merge(dict(provider.options), settings, function=function)
+            provider = provider._replace(options=tuple(merged.items()))
+        changed_providers.append(provider)
+    return options.replace(providers=tuple(changed_providers))
