@@ -13,6 +13,9 @@ cdef class Field:
     A reader returns what a user gave as the core wants it, or raises `Refusal`.
     """
 
+    def __get__(self, table, class_):
+        return self.default  # nothing else was given, or the table's own dictionary would have had it
+
 
 def option(reader: Callable[[object], Any], default: Any) -> Any:
     """Declare one field of a class of options. None, given as a value, stands for the default."""
@@ -32,14 +35,12 @@ class Table:
     @classmethod
     def __init_subclass__(cls) -> None:
         cls.fields = {name: value for name, value in vars(cls).items() if isinstance(value, Field)}
-        for name, field in cls.fields.items():
-            setattr(cls, name, field.default)
 
     def __init__(self, **values: Any) -> None:
         unknown = values.keys() - self.fields.keys()
         if unknown:
             raise TypeError(f"{type(self).__name__} has no field {', '.join(sorted(unknown))}")
-        self.__dict__.update(values)  # what is not there is found in the class: the default
+        self.__dict__.update(values)
 
     def replace(self, **changes: Any) -> Self:
         """Return a table with other values in some fields."""
