@@ -27,7 +27,7 @@ def test_the_program_runs(tmp_path, monkeypatch):
 
 
 def test_the_error_reads_as_shown():
-    shown = re.search(r"^  ortx\.errors\.CallError: (.*?)^  ```", README, re.MULTILINE | re.DOTALL)
+    shown = re.search(r"^  ortx\.CallError: (.*?)^  ```", README, re.MULTILINE | re.DOTALL)
     assert shown is not None
     message = re.sub(r"^  ", "", shown[1], flags=re.MULTILINE).rstrip()
     with ortx.session_from_bytes(models.add()) as session, pytest.raises(ortx.CallError) as caught:
