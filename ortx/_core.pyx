@@ -44,6 +44,7 @@ import os
 import pickle
 import re
 import reprlib
+import stat
 import sys
 import time
 import warnings

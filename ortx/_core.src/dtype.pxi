@@ -65,9 +65,17 @@ cdef int fill_element_types() except -1:
         if bits > 0 and not from_ml_dtypes:
             enter_element_type(number, numpy.dtype(name), bits)
     # C has two integer types of 64 (or 32) bits, and so has numpy.
-    for twin in ("l", "q", "i", "L", "Q", "I"):
-        dtype = numpy.dtype(twin)
-        element_type_of_type_number[<int>dtype.num] = element_type_of_type_number[<int>numpy.dtype(dtype.str).num]
+    enter_integers(cnp.NPY_INT, cnp.NPY_UINT, sizeof(int))
+    enter_integers(cnp.NPY_LONG, cnp.NPY_ULONG, sizeof(long))
+    enter_integers(cnp.NPY_LONGLONG, cnp.NPY_ULONGLONG, sizeof(long long))
+    return 0
+
+
+cdef int enter_integers(int signed_type, int unsigned_type, size_t size) except -1:
+    element_type_of_type_number[signed_type] = (
+        ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32 if size == 4 else ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64)
+    element_type_of_type_number[unsigned_type] = (
+        ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT32 if size == 4 else ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT64)
     return 0
 
 

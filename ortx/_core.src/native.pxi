@@ -371,20 +371,20 @@ cdef tuple state_of_file(str path):
 
 cdef str existing_model_path(str function, str path):
     """Return the path, if there is a file that can be a model."""
-    if os.path.isdir(path):
-        raise InvalidArgument(f"{function}: model_path: {path!r} is a folder; expected a model file")
     try:
-        size = os.stat(path).st_size
+        status = os.stat(path)
     except FileNotFoundError:
         raise NoSuchFile(f"{function}: model_path: there is no file {path!r}") from None
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise InvalidArgument(f"{function}: model_path: cannot look at {path!r}: {error.strerror}") from None
         raise file_error(error, f"{function}: model_path: cannot look at {path!r}") from None
-    if not os.path.isfile(path):
+    if stat.S_ISDIR(status.st_mode):
+        raise InvalidArgument(f"{function}: model_path: {path!r} is a folder; expected a model file")
+    if not stat.S_ISREG(status.st_mode):
         raise InvalidArgument(
             f"{function}: model_path: {path!r} is a pipe, a device or a socket; expected a model file; what can be read"
             " there goes to ortx.session_from_bytes")
-    if size == 0:
+    if status.st_size == 0:
         raise InvalidProtobuf(f"{function}: model_path: {path!r} is empty; expected an ONNX model")
     return path
