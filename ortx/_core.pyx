@@ -1,7 +1,9 @@
-# cython: language_level=3, binding=True, embedsignature=True, embedsignature.format=python
+# cython: language_level=3, binding=False, embedsignature=True, embedsignature.format=python
 # cython: allow_none_for_extension_args=False, auto_pickle=False, autotestdict=False
 # cython: annotation_typing=False, cdivision=True, wraparound=False, boundscheck=False
 # cython: initializedcheck=False
+#
+# What is public has `binding`: its signature can be asked for. Each such function takes every process 1 us.
 """The compiled core: the one owner of every native handle.
 
 This file is the map. The parts are included in order; a part may use those above it, never those below.

@@ -1,6 +1,7 @@
 # OrtIoBinding: inputs and outputs bound once, run often.
 
 @cython.final
+@cython.binding(True)
 cdef class IOBinding:
     """Inputs and outputs bound to a session; make one with `Session.create_io_binding`.
 

@@ -1,6 +1,7 @@
 # Custom-op libraries: shared libraries that ORT loads itself, into the options of a session.
 
 @cython.final
+@cython.binding(True)
 cdef class CustomOpLibrary:
     """A shared library with operators of its own; load one with `ortx.load_custom_op_library`.
 
@@ -34,6 +35,7 @@ cdef class CustomOpLibrary:
         return f"<ortx.CustomOpLibrary {self.file!r}>"
 
 
+@cython.binding(True)
 def load_custom_op_library(path: str | os.PathLike[str]) -> CustomOpLibrary:
     """Load a library of custom operators.
 

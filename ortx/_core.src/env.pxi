@@ -33,6 +33,7 @@ cdef OrtRunOptions* default_run_options = NULL  # shared by all runs without opt
 cdef OrtRunOptions* main_run_options = NULL     # the same for runs of the main thread that Ctrl-C ends
 
 
+@cython.binding(True)
 def configure(table: Mapping[str, object] | None = None, /, **keywords) -> None:
     """Set what holds for the whole process. Call it before the first session.
 

@@ -18,6 +18,7 @@ cdef enum:
     LARGE_MODEL = 1 << 20
 
 
+@cython.binding(True)
 def trim_memory() -> bool:
     """Give memory that was freed back to the system, where the C library keeps it for later.
 

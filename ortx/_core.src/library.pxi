@@ -7,6 +7,7 @@ cdef object current_configuration():
     return configuration
 
 
+@cython.binding(True)
 def load_library(path: str | os.PathLike[str] | None = None) -> LibraryInfo:
     """Load ONNX Runtime's shared library, if that has not happened yet, and say which one it is.
 
@@ -125,6 +126,7 @@ cdef int require_version(uint32_t version, what) except -1:
     return 0
 
 
+@cython.binding(True)
 def get_include() -> str:
     """Return the folder of ``ortx_capi.h``, for extensions that want to call ONNX Runtime themselves."""
     return os.path.join(os.path.dirname(__file__), "include")

@@ -1,5 +1,6 @@
 # Opening a session, from a file or from a buffer.
 
+@cython.binding(True)
 def session(
         model_path: str | os.PathLike[str], options: Mapping[str, object] | None = None, /, **keywords) -> Session:
     """Load a model from a file.
@@ -132,6 +133,7 @@ def session(
         end_opening()
 
 
+@cython.binding(True)
 def session_from_bytes(
         model: Buffer, options: Mapping[str, object] | None = None, /, **keywords) -> Session:
     """Load a model from memory.

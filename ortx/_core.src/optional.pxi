@@ -1,6 +1,7 @@
 # ortx.Optional: a value that may be missing, with its type.
 
 @cython.final
+@cython.binding(True)
 cdef class Optional:
     """A value for an input of an optional type, or the lack of one; make one with `ortx.optional`.
 
@@ -34,6 +35,7 @@ cdef class Optional:
         return self.declared if isinstance(self.declared, str) else self.declared.type
 
 
+@cython.binding(True)
 def optional(value: object | None = None, type_info: ValueInfo | str | None = None) -> Optional:
     """Make a value for an input of an optional type, or an empty one.
 

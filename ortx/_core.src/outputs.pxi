@@ -2,6 +2,7 @@
 
 @cython.final
 @cython.freelist(8)
+@cython.binding(True)
 cdef class Outputs:
     """The outputs of one call, by position and by name.
 

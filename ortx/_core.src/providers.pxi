@@ -3,6 +3,7 @@
 ctypedef OrtStatus* (*AppendCoreMLFunction)(OrtSessionOptions*, uint32_t) noexcept nogil
 
 
+@cython.binding(True)
 def available_providers() -> tuple[str, ...]:
     """Return the execution providers that the loaded library was built with, best first.
 

@@ -4,6 +4,7 @@ cdef bytes SHRINKAGE = b"memory.enable_memory_arena_shrinkage"
 
 
 @cython.final
+@cython.binding(True)
 cdef class RunOptions:
     """Options of a run; make one with `ortx.run_options`.
 
@@ -171,6 +172,7 @@ cdef class RunOptions:
                 f"log_verbosity_level={self.log_verbosity_level}{shrink}>")
 
 
+@cython.binding(True)
 def run_options(table: Mapping[str, object] | None = None, /, **keywords) -> RunOptions:
     """Make options for runs.
 

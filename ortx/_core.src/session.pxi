@@ -1,6 +1,7 @@
 # ortx.Session: run, look at, close.
 
 @cython.final
+@cython.binding(True)
 cdef class Session:
     """A loaded model, ready to run; make one with `ortx.session` or `ortx.session_from_bytes`.
 

@@ -152,10 +152,11 @@ GRAPH_OPTIMIZATION_LEVELS = {"disable": 0, "basic": 1, "extended": 2, "layout": 
 EXECUTION_MODES = {"sequential": 0, "parallel": 1}
 PRESETS = ("latency", "throughput", "service")  # what each stands for is in presets.py
 
-read_severity = integer_reader(0, 4, " (0 verbose, 1 info, 2 warning, 3 error, 4 fatal)")
-read_run_severity = integer_reader(-1, 4, " (-1 the session's, 0 verbose, 1 info, 2 warning, 3 error, 4 fatal)")
-read_verbosity = integer_reader(0, INT_MAX)
-read_thread_count = integer_reader(0, INT_MAX, " (0: as many as the process may use)")
+cdef object read_severity = integer_reader(0, 4, " (0 verbose, 1 info, 2 warning, 3 error, 4 fatal)")
+cdef object read_run_severity = integer_reader(
+    -1, 4, " (-1 the session's, 0 verbose, 1 info, 2 warning, 3 error, 4 fatal)")
+cdef object read_verbosity = integer_reader(0, INT_MAX)
+cdef object read_thread_count = integer_reader(0, INT_MAX, " (0: as many as the process may use)")
 
 
 # --- the tables -----------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 # ortx.Tensor: an array that remembers how ORT calls its type and where it lies, and can be bound.
 
 @cython.final
+@cython.binding(True)
 cdef class Tensor:
     """A tensor in CPU memory; make one with `ortx.tensor`.
 
@@ -89,6 +90,7 @@ cdef inline Tensor make_tensor(cnp.ndarray array):
     return tensor
 
 
+@cython.binding(True)
 def tensor(
         data: object, shape: Sequence[int] | None = None, values: object | None = None) -> Tensor:
     """Make a tensor over an array's memory, or of an element type, a shape and values.

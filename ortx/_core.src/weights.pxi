@@ -1,6 +1,7 @@
 # Weights that sessions share: a caller's arrays in place of a model's initializers, and what ORT makes of them once.
 
 @cython.final
+@cython.binding(True)
 cdef class PrepackedWeights:
     """A container in which sessions share weights that ONNX Runtime has packed for its kernels.
 
