@@ -240,7 +240,7 @@ IMPORTS = (
 )
 
 STARTS = (
-    Start("start-tiny", "y = x * x", models.tiny, share=4),
+    Start("start-tiny", "y = x * x", models.tiny, share=8),
     Start("start-minilm", _MINILM, networks.transformer, share=0.5),
 )
 

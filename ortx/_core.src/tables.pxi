@@ -139,7 +139,7 @@ def read_anything(value: object) -> object:
 
 
 def leaf_reader(module: str, function: str) -> Callable[[object], Any]:
-    """Return a reader that stands in another leaf, which is imported when the option is first given."""
+    """Return a reader that stands in a Python module, which is imported when the option is first given."""
 
     def read(value: object) -> Any:
         return getattr(importlib.import_module(f"ortx.{module}"), function)(value)
