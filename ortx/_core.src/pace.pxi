@@ -112,7 +112,7 @@ def _brief_limit(nanoseconds: int) -> int:
 
 
 def _short_limit(nanoseconds: int) -> int:
-    """Set how long short runs take at most, and return what it was. For tests."""
+    """Set how long short runs take at most, and return what it was. For tests, and for counting instructions."""
     global short_limit
     previous, short_limit = short_limit, nanoseconds
     return previous
