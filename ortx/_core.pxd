@@ -75,7 +75,7 @@ cdef class Candidate:
 
 
 cdef class Field:
-    cdef readonly object reader, default
+    cdef readonly object reader, default      # of what a user gives, and in its place
 
 
 cdef class TypeFacts:

@@ -430,9 +430,10 @@ cdef class Session:
 
     cdef int adopt(self, NativeSession native) except -1:
         """Use another native session, with its options, from the next call on."""
-        self.table_is_in_effect = False  # before there is another one
+        self.table_is_in_effect = False
         self.log_severity_level = current_configuration().log_severity_level
-        self.table, self.provider_names = native.table, native.provider_names
+        self.provider_names = native.provider_names
+        self.table = native.table  # after what goes with it: to let go of the old one may let another thread run
         self.generation += 1
         forget_both(&self.pace, &self.other_pace)
         self.allocates_small = ORT_ALLOCATES
